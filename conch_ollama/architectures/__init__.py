@@ -1,0 +1,1 @@
+"""The model families that conch converts: tensor rules and metadata, as data. No I/O."""

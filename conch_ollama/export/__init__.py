@@ -1,0 +1,1 @@
+"""Plan an export, then run it in one streaming pass."""

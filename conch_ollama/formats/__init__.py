@@ -1,0 +1,1 @@
+"""Bytes on disk: safetensors slices and GGUF files. Knows nothing of models."""

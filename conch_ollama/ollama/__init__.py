@@ -1,0 +1,1 @@
+"""Ollama: Modelfile, client, register."""

@@ -1,0 +1,1 @@
+"""What runs a model: the embedded llama.cpp worker, Ollama."""

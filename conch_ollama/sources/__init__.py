@@ -1,0 +1,1 @@
+"""Where weights, configuration and vocabulary come from, and the adapters that change them."""

@@ -1,0 +1,1 @@
+"""Tokenizer files to GGUF vocabulary metadata."""

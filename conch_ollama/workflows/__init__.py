@@ -1,0 +1,1 @@
+"""Joins the rooms into what a user asks for."""
