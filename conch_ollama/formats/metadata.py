@@ -1,6 +1,6 @@
 """GGUF metadata values with their types: what architectures and tokenizers produce and the writer stores.
 
-Does not encode: `gguf_writer` does. Type numbers: the GGUF specification (ggml/docs/gguf.md), as in `gguf.GGUFValueType`.
+Does not encode: `gguf_writer` does. Type numbers: the GGUF specification (ggml/docs/gguf.md).
 """
 
 from __future__ import annotations

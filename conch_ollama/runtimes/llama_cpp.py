@@ -1,0 +1,210 @@
+"""The embedded runtime: llama.cpp's server in a child process on loopback, spoken to over HTTP.
+
+Starts, asks and stops one worker for one GGUF file. Does not supervise: a worker that dies raises `RuntimeFailedError`
+with the last lines of its log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from conch_ollama.errors import NotFoundError, RuntimeFailedError
+
+_LOG_LINES = 6
+
+
+class LlamaCppWorker:
+    """A running llama.cpp with one model.
+
+    `num_ctx`: context in tokens (0: the model's own maximum); `threads`: 0 for one per core; `slots`: answers at once;
+    `gpu_layers`: -1 lets llama.cpp decide. Raises `RuntimeFailedError` if the model does not load, with what llama.cpp
+    said last.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        num_ctx: int = 4096,
+        threads: int = 0,
+        slots: int = 1,
+        gpu_layers: int = -1,
+        load_timeout: float = 600.0,
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise NotFoundError(f"no such file: {self.path}", hint="give the GGUF that `conch export` wrote")
+        self._key = secrets.token_urlsafe(24)
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+        self._process = self._start()
+        try:
+            answer = self._hand_over(
+                {
+                    "path": str(self.path),
+                    "name": self.path.stem,
+                    "num_ctx": num_ctx,
+                    "threads": threads or os.cpu_count() or 1,
+                    "slots": slots,
+                    "gpu_layers": gpu_layers,
+                    "key": self._key,
+                },
+                load_timeout,
+            )
+        except BaseException:
+            self.close()
+            raise
+        import httpx
+
+        self.address: str = answer["address"]
+        self._client = httpx.Client(
+            base_url=self.address,
+            headers={"Authorization": f"Bearer {self._key}"},
+            timeout=httpx.Timeout(600.0, connect=10.0),
+            trust_env=False,  # a proxy for the world outside must not catch loopback
+        )
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "conch_ollama.runtimes.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={**os.environ, "PYTHONPATH": _python_path(), "PYTHONUTF8": "1"},
+        )
+
+    def _hand_over(self, settings: Mapping[str, Any], timeout: float) -> dict[str, str]:
+        import threading
+
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 - pipes were asked for
+        watchdog = threading.Timer(timeout, self._process.kill)
+        watchdog.start()
+        try:
+            self._process.stdin.write(json.dumps(settings).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except OSError:
+            line = b""
+        finally:
+            watchdog.cancel()
+        answer: dict[str, str] = json.loads(line) if line else {}
+        if "address" not in answer:
+            raise self._failure("llama.cpp could not load", answer.get("error"))
+        return answer
+
+    def _failure(self, what: str, said: str | None = None) -> RuntimeFailedError:
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            status = None
+        ended = "" if status is None else f" (the worker ended with status {status})"
+        tail = self.log_tail()
+        return RuntimeFailedError(
+            f"{what} {self.path}{ended}: {said or (tail[-1] if tail else 'it said nothing')}",
+            hint="llama.cpp's last lines:\n" + "\n".join(tail) if tail else None,
+        )
+
+    def log_tail(self, lines: int = _LOG_LINES) -> list[str]:
+        """The last lines that llama.cpp logged."""
+        self._log.seek(0)
+        return self._log.read().decode("utf-8", "replace").splitlines()[-lines:]
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        import httpx
+
+        try:
+            response = self._client.request(method, path, json=body)
+        except httpx.HTTPError as err:
+            raise self._failure(f"llama.cpp stopped answering {path} for") from err
+        if response.status_code >= 400:
+            raise RuntimeFailedError(f"llama.cpp refused {path} for {self.path}: {_error_text(response.text)}")
+        return response.json()
+
+    def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+        """Token ids of a text. `add_special`: with the BOS and EOS that the vocabulary asks for."""
+        body = {"content": text, "add_special": add_special, "parse_special": parse_special}
+        return [int(token) for token in self._ask("POST", "/tokenize", body)["tokens"]]
+
+    def complete(self, prompt: str | Sequence[int], *, max_tokens: int = 32, **options: Any) -> dict[str, Any]:
+        """Greedy continuation of a prompt: llama.cpp's own answer (`content`, `tokens`, `stop_type` …)."""
+        body = {"prompt": prompt, "n_predict": max_tokens, "temperature": 0.0, "return_tokens": True, **options}
+        answer: dict[str, Any] = self._ask("POST", "/completion", body)
+        return answer
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Iterator[str]:
+        """The answer to a conversation, piece by piece as it comes, through the file's own chat template.
+
+        `options` are those of the OpenAI chat endpoint (`max_tokens`, `temperature`, `stop` …).
+        """
+        import httpx
+
+        body = {"messages": list(messages), "stream": True, **options}
+        try:
+            with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise RuntimeFailedError(f"llama.cpp refused to answer: {_error_text(response.text)}")
+                for line in response.iter_lines():
+                    if line.startswith("data: ") and line != "data: [DONE]":
+                        yield from _pieces(json.loads(line[6:]))
+        except httpx.HTTPError as err:
+            raise self._failure("llama.cpp broke off its answer from") from err
+
+    def properties(self) -> dict[str, Any]:
+        """llama.cpp's `/props`: context, chat template, build."""
+        answer: dict[str, Any] = self._ask("GET", "/props")
+        return answer
+
+    def close(self) -> None:
+        """End the worker; safe to call twice."""
+        if hasattr(self, "_client"):
+            self._client.close()
+        if self._process.poll() is None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _python_path() -> str:
+    root = str(Path(__file__).resolve().parents[2])
+    before = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([root, before]) if before else root
+
+
+def _pieces(chunk: Mapping[str, Any]) -> Iterator[str]:
+    if "error" in chunk:
+        raise RuntimeFailedError(f"llama.cpp broke off its answer: {chunk['error'].get('message', chunk['error'])}")
+    for choice in chunk.get("choices", []):
+        text = choice.get("delta", {}).get("content")
+        if text:
+            yield text
+
+
+def _error_text(body: str) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:300]
