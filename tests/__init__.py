@@ -1,0 +1,1 @@
+"""Tests: they mirror conch_ollama; `parts` provides the real parts they run against."""

@@ -1,0 +1,1 @@
+"""Tests of conch_ollama.ollama, against a real Ollama."""
