@@ -23,7 +23,8 @@ ConchError                        conch-error
 ├── TensorError                   tensor                tensors and plan do not agree
 │   ├── MissingTensorError        missing-tensor        an output without a source
 │   ├── UnconsumedTensorError     unconsumed-tensor     a source that nothing consumes
-│   └── ShapeError                shape                 a tensor of another shape than it must have
+│   ├── ShapeError                shape                 a tensor of another shape than it must have
+│   └── NonFiniteError            non-finite            weights that are, or would become, NaN or infinite
 ├── AdapterError                  adapter
 │   ├── AdapterMismatchError      adapter-mismatch      trained for another base
 │   └── AdapterKindError          adapter-kind          PiSSA, aLoRA …: W + BA would be silently wrong
@@ -147,6 +148,10 @@ class UnconsumedTensorError(TensorError):
 
 class ShapeError(TensorError):
     code = "shape"
+
+
+class NonFiniteError(TensorError):
+    code = "non-finite"
 
 
 class AdapterError(ConchError):
