@@ -1,0 +1,81 @@
+"""A file open for reading at any place from several threads at once, into buffers of the reader's own.
+
+No memory mapping: mapped pages count as memory of the process, and the peak would be the model. Knows no format.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conch_ollama.errors import BadFileError, NotFoundError, TruncatedFileError
+
+
+class PositionalFile:
+    """An open file and its size in bytes at opening.
+
+    Raises `NotFoundError` for a path that is not there, `BadFileError` for one that can't be opened (a folder, no
+    permission).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("rb", buffering=0)
+        except FileNotFoundError as err:
+            raise NotFoundError(f"{path} is not there", hint="check the path") from err
+        except OSError as err:
+            raise BadFileError(
+                f"{path} can't be opened: {err.strerror}", hint="it must be a file you may read"
+            ) from err
+        self.size = os.fstat(self._file.fileno()).st_size
+        self._lock = threading.Lock()
+
+    def read(self, offset: int, count: int, *, what: str = "data") -> NDArray[np.uint8]:
+        """`count` bytes from `offset` on, in a fresh array. `what` names them in the error of a file cut short."""
+        if offset + count > self.size:
+            # Before the buffer is made: a wrong header must not ask for more memory than the file could fill.
+            raise self._truncated(what, offset + count, self.size)
+        buffer = np.empty(count, dtype=np.uint8)
+        view = buffer.data
+        done = 0
+        while done < count:
+            step = self._read_into(view[done:], offset + done)
+            if step == 0:
+                raise self._truncated(what, offset + count, offset + done)
+            done += step
+        return buffer
+
+    def close(self) -> None:
+        """Close the file; more than once does no harm."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _read_into(self, view: memoryview, offset: int) -> int:
+        try:
+            if hasattr(os, "preadv"):
+                return os.preadv(self._file.fileno(), [view], offset)
+            with self._lock:  # Windows has no positional read
+                self._file.seek(offset)
+                return self._file.readinto(view) or 0
+        except OSError as err:
+            raise BadFileError(f"{self.path} can't be read: {err.strerror}") from err
+        except ValueError as err:
+            raise BadFileError(f"{self.path} has been closed already") from err
+
+    def _truncated(self, what: str, needed: int, there: int) -> TruncatedFileError:
+        return TruncatedFileError(
+            f"{self.path} is cut short: {what} goes up to byte {needed}, the file ends at {there}",
+            hint="the download or copy did not finish: fetch the file again",
+        )
