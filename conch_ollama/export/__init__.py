@@ -1,1 +1,0 @@
-"""Plan an export, then run it in one streaming pass."""

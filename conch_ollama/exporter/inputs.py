@@ -1,0 +1,156 @@
+"""Opens what an export starts from: base, adapters, tokenizer; joins them into one merged source.
+
+A folder and a GGUF look the same afterwards. What the adapter was trained with (its tokenizer, its chat template) wins
+over the base's. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from conch_ollama.architectures.outputs import names_for_gguf
+from conch_ollama.architectures.rules import Architecture
+from conch_ollama.architectures.table import architecture_by_name, architecture_for
+from conch_ollama.errors import BadConfigError, NotFoundError
+from conch_ollama.formats.gguf_reader import GGUFFile
+from conch_ollama.formats.metadata import Metadata
+from conch_ollama.sources.adapter import Adapter, open_adapter
+from conch_ollama.sources.folder import HuggingFaceFolder
+from conch_ollama.sources.gguf import GGUFSource
+from conch_ollama.sources.merge import MergedSource
+from conch_ollama.sources.resolve import Base
+from conch_ollama.sources.weights import WeightSource
+from conch_ollama.tokenizers.vocabulary import Vocabulary, read_vocabulary, vocabulary_from_gguf
+
+MergeDtype = Literal["float32", "base"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """An export's inputs, open. Close it, or use it as a context manager.
+
+    `tokenizer_folder` holds the tokenizer files that count, None where the vocabulary comes from a GGUF (`gguf`).
+    """
+
+    base: Base
+    adapters: tuple[tuple[Adapter, float], ...]
+    weights: WeightSource
+    architecture: Architecture
+    vocabulary: Vocabulary
+    tokenizer_folder: Path | None
+    gguf: GGUFFile | None
+    generation: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    base_config: Mapping[str, Any]
+
+    def close(self) -> None:
+        """Give back the open files."""
+        self.weights.close()
+        if self.gguf is not None:
+            self.gguf.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_inputs(
+    base: Base,
+    adapters: Sequence[tuple[Path, float]] = (),
+    *,
+    merge_dtype: MergeDtype = "float32",
+    pre: str | None = None,
+    tokenizer: Path | None = None,
+) -> Inputs:
+    """Open base and adapters and check that they fit each other.
+
+    `adapters`: (folder, weight). `pre`: name of the pre-tokenizer where it is not recognised. `tokenizer`: a folder
+    whose tokenizer is to be used instead of the adapter's or the base's.
+    """
+    opened = tuple((open_adapter(folder), weight) for folder, weight in adapters)
+    gguf = GGUFFile(base.path) if base.kind == "gguf" else None
+    try:
+        raw, architecture = _open_gguf(gguf) if gguf is not None else _open_folder(base.path)
+        weights: WeightSource = MergedSource(raw, opened, dtype=merge_dtype) if opened else raw
+        folder = tokenizer or _trained_tokenizer(opened) or (base.path if gguf is None else None)
+        if tokenizer is not None and not (tokenizer / "tokenizer.json").is_file():
+            raise NotFoundError(f"no tokenizer.json in {tokenizer}", hint="give the folder that holds the tokenizer")
+        vocabulary = _vocabulary(folder, gguf, weights.config, pre)
+        return Inputs(
+            base=base,
+            adapters=opened,
+            weights=weights,
+            architecture=architecture,
+            vocabulary=vocabulary,
+            tokenizer_folder=folder,
+            gguf=gguf,
+            generation=_generation(base.path) if gguf is None else {},
+            warnings=(*architecture.warnings(weights.config), *vocabulary.warnings),
+            base_config=raw.config,
+        )
+    except BaseException:
+        if gguf is not None:
+            gguf.close()
+        raise
+
+
+def _open_folder(path: Path) -> tuple[WeightSource, Architecture]:
+    source = HuggingFaceFolder(path)
+    return source, architecture_for(source.config)
+
+
+def _open_gguf(file: GGUFFile) -> tuple[WeightSource, Architecture]:
+    metadata = PlainMetadata(file.metadata)
+    architecture = architecture_by_name(metadata.get("general.architecture"), metadata)
+    config = architecture.config(metadata)
+    config.setdefault("tie_word_embeddings", "output.weight" not in file.tensors)
+    return GGUFSource(file, config, names_for_gguf(architecture, config, list(file.tensors))), architecture
+
+
+def _trained_tokenizer(adapters: Sequence[tuple[Adapter, float]]) -> Path | None:
+    for adapter, _ in adapters:
+        if adapter.tokenizer_folder is not None and (adapter.tokenizer_folder / "tokenizer.json").is_file():
+            return adapter.tokenizer_folder
+    return None
+
+
+def _vocabulary(folder: Path | None, gguf: GGUFFile | None, config: Mapping[str, Any], pre: str | None) -> Vocabulary:
+    if folder is not None:
+        return read_vocabulary(folder, vocab_size=int(config["vocab_size"]), pre=pre)
+    if gguf is None:
+        raise NotFoundError("no tokenizer: neither the base nor the adapter brings one")
+    return vocabulary_from_gguf(gguf.metadata)
+
+
+def _generation(folder: Path) -> Mapping[str, Any]:
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as err:
+        raise BadConfigError(f"{path} is no JSON: {err}", hint="repair the file or remove it") from err
+    return found if isinstance(found, dict) else {}
+
+
+class PlainMetadata(Mapping[str, Any]):
+    """A GGUF's metadata without the types, decoded only where it is looked at."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+
+    def __getitem__(self, key: str) -> Any:
+        return self._metadata[key].data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._metadata)
+
+    def __len__(self) -> int:
+        return len(self._metadata)
