@@ -1,13 +1,14 @@
-"""What an architecture is made of: rules that say which tensor becomes which, and a pure function for the metadata.
+"""What an architecture is made of: rules that say which tensor becomes which, and pure functions for the metadata.
 
-Does no I/O. Rules are data, so that they can be read backwards: a GGUF is presented in Hugging Face names through them.
+Does no I/O and applies nothing (`outputs` does). Rules are data, so that they can be read backwards: a GGUF is
+presented in Hugging Face names through them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,26 +20,39 @@ Config = Mapping[str, Any]
 RowOrder = Callable[[Config, int], NDArray[np.int64]]
 #: (config) -> float32 values of a tensor that no source holds (llama3's rope factors), or None when it has none.
 Generator = Callable[[Config], NDArray[np.float32] | None]
+#: "absent" says that the rule does not apply: a source of its name is then one that nothing consumes.
+Presence = Literal["required", "optional", "absent"]
+
+
+def required(config: Config) -> Presence:
+    """The tensor must be there, whatever the configuration says."""
+    return "required"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One tensor to one tensor. `{}` stands for the layer's number in both names.
+    """One tensor to one tensor, element for element. `{}` stands for the layer's number in both names.
 
-    `optional`: the source need not be there (a bias, a tied output).
+    `shape` names the sizes of `Architecture.dimensions`, rows first. `order` permutes the rows. `presence` says from
+    the configuration whether the source must be there (a bias), may be there (a tied output) or has no place.
     """
 
     source: str
     output: str
+    shape: tuple[str, ...]
     order: RowOrder | None = None
-    optional: bool = False
+    presence: Callable[[Config], Presence] = required
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A tensor computed from the configuration, written as float32."""
+    """A tensor computed from the configuration, written as float32.
+
+    A GGUF base brings it along under its own name; then that one is carried over and nothing is computed.
+    """
 
     output: str
+    shape: tuple[str, ...]
     values: Generator
 
 
@@ -46,17 +60,21 @@ class Generated:
 class Architecture:
     """Everything conch knows of a family of models.
 
-    `name` is the GGUF `general.architecture`. `ignored` are regular expressions of source tensors that carry nothing
-    (rotary buffers). `metadata` gives the `{name}.*` keys from config.json and raises `UnhandledConfigError` where a
-    known key has a value that is not handled; `warnings` lists unknown keys. `config` is its inverse: config.json's
-    keys from a GGUF's metadata (keys with plain values).
+    `name` is the GGUF `general.architecture`. `ignored` are regular expressions (whole name) of source tensors that
+    carry nothing (rotary buffers). `dimensions` gives the sizes that the rules' shapes name. `metadata` gives the
+    `{name}.*` keys from config.json; it raises `UnhandledConfigError` where a known key has a value that is not
+    handled and `BadConfigError` where a key is missing or impossible. `warnings` lists what is not known and what
+    will not be carried over. `config` is the inverse of `metadata`: config.json's keys (transformers 4 spelling,
+    which 5 reads too) from a GGUF's metadata and the shapes of its tensors (rows first, by GGUF name), which alone
+    say whether the output is tied and whether there are biases.
     """
 
     name: str
     model_types: tuple[str, ...]
     rules: tuple[Rule, ...]
+    dimensions: Callable[[Config], Mapping[str, int]]
     metadata: Callable[[Config], Metadata]
-    config: Callable[[Mapping[str, Any]], dict[str, Any]]
     warnings: Callable[[Config], list[str]]
+    config: Callable[[Metadata, Mapping[str, tuple[int, ...]]], dict[str, Any]]
     generated: tuple[Generated, ...] = ()
     ignored: tuple[str, ...] = field(default=())
