@@ -11,11 +11,12 @@ from typing import Any
 
 from conch_ollama.architectures import config_keys, gguf_keys
 from conch_ollama.architectures.config_keys import check_values, integer, number, present, unknown_keys
+from conch_ollama.architectures.gguf_keys import PlainMetadata
 from conch_ollama.architectures.rope import Rope, read_rope, rope_warnings
 from conch_ollama.architectures.rope_metadata import rope_config, rope_metadata
-from conch_ollama.architectures.rules import Config, Presence
+from conch_ollama.architectures.rules import Config, Presence, Shapes
 from conch_ollama.errors import BadConfigError, UnhandledConfigError
-from conch_ollama.formats.metadata import Metadata, Value, f32, u32
+from conch_ollama.formats.metadata import Value, f32, u32
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,8 @@ def output_presence(config: Config) -> Presence:
     return "optional" if config_keys.flag(config, "tie_word_embeddings") else "required"
 
 
-def config_from(data: Metadata, shapes: Mapping[str, tuple[int, ...]], name: str) -> dict[str, Any]:
-    """config.json's keys from a GGUF's metadata and the shapes (rows first) of its tensors by their GGUF names.
+def config_from(data: PlainMetadata, shapes: Shapes | None, name: str) -> dict[str, Any]:
+    """config.json's keys from a GGUF's metadata and the shapes of its tensors; without shapes nothing is said of tying.
 
     Raises `BadGGUFError` where a key is missing or of a wrong type, `UnhandledConfigError` for mixtures of experts,
     values for each layer, partly rotated heads and keys of another length than values.
@@ -161,9 +162,10 @@ def config_from(data: Metadata, shapes: Mapping[str, tuple[int, ...]], name: str
         "num_key_value_heads": gguf_keys.whole(data, f"{name}.attention.head_count_kv", heads),
         "rms_norm_eps": gguf_keys.number(data, f"{name}.attention.layer_norm_rms_epsilon"),
         **rope_config(data, name),
-        "tie_word_embeddings": "output.weight" not in shapes,
         "vocab_size": _vocabulary(data, shapes, name),
     }
+    if shapes is not None:
+        found["tie_word_embeddings"] = "output.weight" not in shapes
     if f"{name}.attention.key_length" in data:
         found["head_dim"] = key_length
     for key in ("bos", "eos"):
@@ -172,13 +174,15 @@ def config_from(data: Metadata, shapes: Mapping[str, tuple[int, ...]], name: str
     return found
 
 
-def _vocabulary(data: Metadata, shapes: Mapping[str, tuple[int, ...]], name: str) -> int:
+def _vocabulary(data: PlainMetadata, shapes: Shapes | None, name: str) -> int:
     """Rows of the embedding: a metadata key for it is not in every architecture, and not in every file."""
-    embedding = shapes.get("token_embd.weight")
-    return embedding[0] if embedding else gguf_keys.whole(data, f"{name}.vocab_size")
+    if shapes is not None and "token_embd.weight" in shapes:
+        return shapes["token_embd.weight"][0]
+    tokens = data.get("tokenizer.ggml.tokens")
+    return gguf_keys.whole(data, f"{name}.vocab_size", None if tokens is None else len(tokens))
 
 
-def _same(data: Metadata, key: str, wanted: int) -> None:
+def _same(data: PlainMetadata, key: str, wanted: int) -> None:
     found = gguf_keys.whole(data, key, wanted)
     if found != wanted:
         raise UnhandledConfigError(f"`{key}` is {found}, which is not handled (handled: {wanted})")

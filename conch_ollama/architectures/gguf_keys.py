@@ -1,28 +1,18 @@
-"""Typed access to the scalar values of a GGUF's metadata, for reading an architecture backwards.
+"""Typed access to the scalar values of a GGUF's metadata (key -> plain value), for reading an architecture backwards.
 
 Arrays (a value for each layer) are refused: no architecture here varies from layer to layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsFloat
 
 import numpy as np
 
 from conch_ollama.errors import BadGGUFError, UnhandledConfigError
-from conch_ollama.formats.metadata import Metadata, ValueType
 
-_FLOATS = {ValueType.FLOAT32, ValueType.FLOAT64}
-_WHOLE = {
-    ValueType.UINT8,
-    ValueType.INT8,
-    ValueType.UINT16,
-    ValueType.INT16,
-    ValueType.UINT32,
-    ValueType.INT32,
-    ValueType.UINT64,
-    ValueType.INT64,
-}
+PlainMetadata = Mapping[str, Any]
 
 
 def decimal(value: SupportsFloat) -> float:
@@ -30,30 +20,34 @@ def decimal(value: SupportsFloat) -> float:
     return float(str(np.float32(value)))
 
 
-def whole(metadata: Metadata, key: str, default: int | None = None) -> int:
+def whole(metadata: PlainMetadata, key: str, default: int | None = None) -> int:
     """A whole number; `BadGGUFError` where it is missing without a default, or something else."""
-    return int(_value(metadata, key, default, _WHOLE))
+    return int(_value(metadata, key, default, (int, np.integer)))
 
 
-def number(metadata: Metadata, key: str, default: float | None = None) -> float:
+def number(metadata: PlainMetadata, key: str, default: float | None = None) -> float:
     """A number, as the shortest decimal of its float32."""
-    value = _value(metadata, key, default, _FLOATS | _WHOLE)
-    return value if key not in metadata else decimal(value)
+    value = _value(metadata, key, default, (int, float, np.integer, np.floating))
+    return decimal(value) if key in metadata else float(value)
 
 
-def text(metadata: Metadata, key: str, default: str | None = None) -> str:
+def text(metadata: PlainMetadata, key: str, default: str | None = None) -> str:
     """A string."""
-    return str(_value(metadata, key, default, {ValueType.STRING}))
+    return str(_value(metadata, key, default, (str,)))
 
 
-def _value(metadata: Metadata, key: str, default: Any, types: set[ValueType]) -> Any:
-    value = metadata.get(key)
-    if value is None:
+def _value(metadata: PlainMetadata, key: str, default: Any, types: tuple[type, ...]) -> Any:
+    if key not in metadata:
         if default is None:
-            raise BadGGUFError(f"the metadata has no `{key}`")
+            raise BadGGUFError(f"the metadata has no `{key}`", hint="The file may be of a very old or foreign writer.")
         return default
-    if value.type is ValueType.ARRAY:
+    value = metadata[key]
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         raise UnhandledConfigError(f"`{key}` has a value for each layer, which is not handled")
-    if value.type not in types:
-        raise BadGGUFError(f"the metadata's `{key}` is of type {value.type.name}")
-    return value.data
+    if isinstance(value, bool) or not isinstance(value, types):
+        raise BadGGUFError(f"the metadata's `{key}` must be {_named(types[0])}, but is {value!r}")
+    return value
+
+
+def _named(kind: type) -> str:
+    return {int: "a whole number", str: "a string"}.get(kind, "a number")

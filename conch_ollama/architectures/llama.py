@@ -5,7 +5,6 @@ llama.cpp rotates neighbours where transformers rotates halves, so query and key
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from conch_ollama.architectures import decoder
 from conch_ollama.architectures.config_keys import flag, integer
 from conch_ollama.architectures.decoder import Traits
+from conch_ollama.architectures.gguf_keys import PlainMetadata
 from conch_ollama.architectures.rope import llama3_factors
 from conch_ollama.architectures.row_orders import interleave_halves
-from conch_ollama.architectures.rules import Architecture, Config, Generated, Presence, Rule
+from conch_ollama.architectures.rules import Architecture, Config, Generated, Presence, Rule, Shapes
 from conch_ollama.formats.metadata import Metadata, u32
 
 TRAITS = Traits(
@@ -83,14 +83,14 @@ def metadata(config: Config, traits: Traits = TRAITS) -> Metadata:
     }
 
 
-def config_from(data: Metadata, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def config_from(data: PlainMetadata, shapes: Shapes | None = None) -> dict[str, Any]:
     """config.json's keys from a GGUF of this architecture, Mistral's too: the file doesn't say which it was."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         **decoder.config_from(data, shapes, "llama"),
-        "attention_bias": "blk.0.attn_q.bias" in shapes,
-        "mlp_bias": "blk.0.ffn_gate.bias" in shapes,
+        "attention_bias": "blk.0.attn_q.bias" in (shapes or ()),
+        "mlp_bias": "blk.0.ffn_gate.bias" in (shapes or ()),
     }
 
 

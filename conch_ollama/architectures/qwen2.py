@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from conch_ollama.architectures import decoder
 from conch_ollama.architectures.config_keys import present
 from conch_ollama.architectures.decoder import Traits
-from conch_ollama.architectures.rules import Architecture, Config, Rule
+from conch_ollama.architectures.gguf_keys import PlainMetadata
+from conch_ollama.architectures.rules import Architecture, Config, Rule, Shapes
 from conch_ollama.formats.metadata import Metadata
 
 TRAITS = Traits(
@@ -42,7 +42,7 @@ def metadata(config: Config) -> Metadata:
     return decoder.metadata(decoder.read(config, TRAITS), "qwen2", head_dim=present(config, "head_dim"))
 
 
-def config_from(data: Metadata, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def config_from(data: PlainMetadata, shapes: Shapes | None = None) -> dict[str, Any]:
     """config.json's keys from a GGUF of this architecture."""
     return {
         "architectures": ["Qwen2ForCausalLM"],

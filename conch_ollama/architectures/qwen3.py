@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from conch_ollama.architectures import decoder
 from conch_ollama.architectures.decoder import Traits
-from conch_ollama.architectures.rules import Architecture, Config, Rule
+from conch_ollama.architectures.gguf_keys import PlainMetadata
+from conch_ollama.architectures.rules import Architecture, Config, Rule, Shapes
 from conch_ollama.formats.metadata import Metadata
 
 TRAITS = Traits(
@@ -41,7 +41,7 @@ def metadata(config: Config) -> Metadata:
     return decoder.metadata(decoder.read(config, TRAITS), "qwen3", head_dim=True)
 
 
-def config_from(data: Metadata, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def config_from(data: PlainMetadata, shapes: Shapes | None = None) -> dict[str, Any]:
     """config.json's keys from a GGUF of this architecture."""
     found = decoder.config_from(data, shapes, "qwen3")
     # transformers' default is 128, whatever the hidden size

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conch_ollama.architectures.gguf_keys import decimal, number, text, whole
+from conch_ollama.architectures.gguf_keys import PlainMetadata, decimal, number, text, whole
 from conch_ollama.architectures.rope import DEFAULT_THETA, Rope, default_attention_factor, llama3_factors
 from conch_ollama.errors import UnhandledConfigError
-from conch_ollama.formats.metadata import Metadata, Value, f32, string, u32
+from conch_ollama.formats.metadata import Value, f32, string, u32
 
 #: config.json -> GGUF, for values that are written only where they are given.
 YARN_KEYS: Mapping[str, str] = {
@@ -46,7 +46,7 @@ def rope_metadata(rope: Rope, name: str) -> dict[str, Value]:
     return found
 
 
-def rope_config(metadata: Metadata, name: str) -> dict[str, Any]:
+def rope_config(metadata: PlainMetadata, name: str) -> dict[str, Any]:
     """`rope_theta` and, where the positions are scaled, `rope_scaling`, in transformers 4's spelling."""
     found: dict[str, Any] = {"rope_theta": number(metadata, f"{name}.rope.freq_base", DEFAULT_THETA)}
     prefix = f"{name}.rope.scaling"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ Config = Mapping[str, Any]
 RowOrder = Callable[[Config, int], NDArray[np.int64]]
 #: (config) -> float32 values of a tensor that no source holds (llama3's rope factors), or None when it has none.
 Generator = Callable[[Config], NDArray[np.float32] | None]
+#: Shapes of a GGUF's tensors by their names there, rows first.
+Shapes = Mapping[str, tuple[int, ...]]
 #: "absent" says that the rule does not apply: a source of its name is then one that nothing consumes.
 Presence = Literal["required", "optional", "absent"]
 
@@ -56,6 +58,14 @@ class Generated:
     values: Generator
 
 
+class ConfigReader(Protocol):
+    """The signature of `Architecture.config`."""
+
+    def __call__(self, data: Mapping[str, Any], shapes: Shapes | None = None, /) -> dict[str, Any]:
+        """config.json's keys from plain metadata and tensor shapes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """Everything conch knows of a family of models.
@@ -65,8 +75,8 @@ class Architecture:
     `{name}.*` keys from config.json; it raises `UnhandledConfigError` where a known key has a value that is not
     handled and `BadConfigError` where a key is missing or impossible. `warnings` lists what is not known and what
     will not be carried over. `config` is the inverse of `metadata`: config.json's keys (transformers 4 spelling,
-    which 5 reads too) from a GGUF's metadata and the shapes of its tensors (rows first, by GGUF name), which alone
-    say whether the output is tied and whether there are biases.
+    which 5 reads too) from a GGUF's metadata (keys with plain values) and the shapes of its tensors, which alone say
+    whether the output is tied and whether there are biases.
     """
 
     name: str
@@ -75,6 +85,6 @@ class Architecture:
     dimensions: Callable[[Config], Mapping[str, int]]
     metadata: Callable[[Config], Metadata]
     warnings: Callable[[Config], list[str]]
-    config: Callable[[Metadata, Mapping[str, tuple[int, ...]]], dict[str, Any]]
+    config: ConfigReader
     generated: tuple[Generated, ...] = ()
     ignored: tuple[str, ...] = field(default=())

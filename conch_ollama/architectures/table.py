@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conch_ollama.architectures.gguf_keys import text
+from conch_ollama.architectures.gguf_keys import PlainMetadata, whole
 from conch_ollama.architectures.llama import LLAMA
 from conch_ollama.architectures.mistral import MISTRAL
 from conch_ollama.architectures.qwen2 import QWEN2
 from conch_ollama.architectures.qwen3 import QWEN3
 from conch_ollama.architectures.rules import Architecture, Config
-from conch_ollama.errors import BadConfigError, UnknownArchitectureError
-from conch_ollama.formats.metadata import Metadata
+from conch_ollama.errors import BadConfigError, BadGGUFError, UnknownArchitectureError
 
 #: Of two with the same GGUF name the first is the one that a GGUF is read as.
 _ALL = (LLAMA, MISTRAL, QWEN2, QWEN3)
@@ -37,12 +36,20 @@ def architecture_for(config: Config) -> Architecture:
     return ARCHITECTURES[model_type]
 
 
-def architecture_by_name(metadata: Metadata) -> Architecture:
-    """The architecture of a GGUF, by its `general.architecture`.
+def architecture_by_name(name: object, metadata: PlainMetadata) -> Architecture:
+    """The architecture of a GGUF, by its `general.architecture`; `metadata`: its keys with plain values.
 
-    Raises `BadGGUFError` without that key, `UnknownArchitectureError` for a name that is not known.
+    Raises `BadGGUFError` without a name or for an adapter's file, `UnknownArchitectureError` for one not known.
     """
-    name = text(metadata, "general.architecture")
+    if not isinstance(name, str):
+        raise BadGGUFError("the metadata has no `general.architecture`")
+    if metadata.get("general.type", "model") != "model":
+        raise BadGGUFError(f"`general.type` is {metadata['general.type']!r}: the file holds no whole model")
+    if whole(metadata, "split.count", 0) > 1:
+        raise BadGGUFError(
+            f"the file is one of {whole(metadata, 'split.count')} parts of a model",
+            hint="Join them with llama.cpp's llama-gguf-split --merge.",
+        )
     for architecture in _ALL:
         if architecture.name == name:
             return architecture
