@@ -1,0 +1,209 @@
+"""Evaluates the pipelines of a Go template: operands, fields, variables, function calls.
+
+Statements are run by `executor.py`, which builds on this. Every failure is a BadTemplateError that names the line.
+Source: the documentation and behaviour of Go's text/template, with `missingkey=zero` as Ollama sets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from conch_ollama.chat_template.go import nodes
+from conch_ollama.chat_template.go.builtins import CallError, Function, Parameter
+from conch_ollama.chat_template.go.values import Map, Nil, Pointer, Slice, Struct, Value, indirect, truth, type_name
+from conch_ollama.errors import BadTemplateError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`steps` counts nodes and commands; `output` bytes; `depth` templates inside templates."""
+
+    steps: int = 5_000_000
+    output: int = 64 << 20
+    depth: int = 60
+
+
+class _Missing:
+    """No value comes down the pipeline."""
+
+
+_MISSING = _Missing()
+
+
+class Evaluator:
+    def __init__(self, functions: Mapping[str, Function], limits: Limits) -> None:
+        self.functions = functions
+        self.limits = limits
+        self.steps = 0
+        self.variables: list[tuple[str, Value]] = []
+
+    def error(self, node: nodes.Node, what: str) -> BadTemplateError:
+        return BadTemplateError(f"Go template, line {node.line}: {what}")
+
+    def step(self, node: nodes.Node) -> None:
+        self.steps += 1
+        if self.steps > self.limits.steps:
+            raise self.error(node, f"stopped after {self.limits.steps} steps")
+
+    def assign(self, variable: nodes.Variable, value: Value) -> None:
+        for at in range(len(self.variables) - 1, -1, -1):
+            if self.variables[at][0] == variable.names[0]:
+                self.variables[at] = (variable.names[0], value)
+                return
+        raise self.error(variable, f"undefined variable: {variable.names[0]}")
+
+    def lookup(self, variable: nodes.Variable) -> Value:
+        for name, value in reversed(self.variables):
+            if name == variable.names[0]:
+                return value
+        raise self.error(variable, f"undefined variable: {variable.names[0]}")
+
+    # -- pipelines
+
+    def pipeline(self, dot: Value, pipe: nodes.Pipe) -> Value:
+        value: Value | _Missing = _MISSING
+        for command in pipe.commands:
+            self.step(command)
+            value = self._command(dot, command, value)
+            if isinstance(value, Nil):
+                value = None
+        result = None if isinstance(value, _Missing) else value
+        for variable in pipe.declared:
+            if pipe.assigns:
+                self.assign(variable, result)
+            else:
+                self.variables.append((variable.names[0], result))
+        return result
+
+    def _command(self, dot: Value, command: nodes.Command, final: Value | _Missing) -> Value:
+        first = command.operands[0]
+        has_arguments = len(command.operands) > 1 or not isinstance(final, _Missing)
+        match first:
+            case nodes.Identifier():
+                return self._function(dot, first, command.operands[1:], final)
+            case nodes.Field() | nodes.Chain() | nodes.Variable():
+                return self._operand(dot, first, has_arguments)
+        if has_arguments:
+            raise self.error(first, "can't give argument to non-function")
+        if isinstance(first, nodes.Nil):
+            raise self.error(first, "nil is not a command")
+        return self._operand(dot, first)
+
+    def _operand(self, dot: Value, node: nodes.Operand, has_arguments: bool = False) -> Value:  # noqa: PLR0911 a table
+        match node:
+            case nodes.Bool() | nodes.String():
+                return node.value
+            case nodes.Number():
+                return self._constant(node)
+            case nodes.Dot():
+                return dot
+            case nodes.Field():
+                return self._fields(node, dot, node.names, has_arguments)
+            case nodes.Variable():
+                if len(node.names) == 1 and has_arguments:
+                    raise self.error(node, f"can't give argument to non-function {node.names[0]}")
+                return self._fields(node, self.lookup(node), node.names[1:], has_arguments)
+            case nodes.Chain():
+                return self._fields(node, self._operand(dot, node.operand), node.names, has_arguments)
+            case nodes.Identifier():
+                return self._function(dot, node, [], _MISSING)
+            case nodes.Pipe():
+                return self.pipeline(dot, node)
+            case nodes.Nil():
+                return None
+
+    def _constant(self, node: nodes.Number) -> Value:
+        value = node.value
+        looks_float = any(char in node.text for char in ".eEpP")
+        hexadecimal = node.text[:2] in ("0x", "0X") and not any(char in node.text for char in "pP")
+        if node.is_complex and isinstance(value, complex):
+            return value
+        if looks_float and node.is_float and not hexadecimal and not node.text.startswith("'"):
+            return float(value.real)
+        if node.is_int:
+            return int(value.real)
+        raise self.error(node, f"{node.text} overflows int")
+
+    # -- fields
+
+    def _fields(self, node: nodes.Node, receiver: Value, names: Sequence[str], has_arguments: bool) -> Value:
+        for at, name in enumerate(names):
+            receiver = self._field(node, receiver, name, has_arguments and at == len(names) - 1)
+        return receiver
+
+    def _field(self, node: nodes.Node, receiver: Value, name: str, has_arguments: bool) -> Value:
+        if receiver is None:
+            return None
+        if isinstance(receiver, Nil) or (isinstance(receiver, Pointer) and receiver.target is None):
+            raise self.error(node, f"nil pointer evaluating {type_name(receiver)}.{name}")
+        value = indirect(receiver)
+        if name == "String":
+            text = self._string_method(receiver)
+            if text is not None:
+                if has_arguments:
+                    raise self.error(node, "wrong number of args for String")
+                return text
+        if isinstance(value, Struct) and name in value.values:
+            found: Value = value.values[name]
+        elif isinstance(value, Map):
+            found = value.items.get(name.encode("utf-8", "surrogatepass"), value.zero)
+        else:
+            raise self.error(node, f"can't evaluate field {name} in type {type_name(receiver)}")
+        if has_arguments:
+            raise self.error(node, f"{name} has arguments but is not a function")
+        return found
+
+    def _string_method(self, receiver: Value) -> bytes | None:
+        if isinstance(receiver, Pointer):
+            target = receiver.target
+            return target.string(target) if target is not None and target.string else None
+        if isinstance(receiver, Struct):
+            method = receiver.stringer()
+            return method(receiver) if method else None
+        if isinstance(receiver, Slice):
+            return receiver.string(receiver) if receiver.string else None
+        return receiver.string(receiver) if isinstance(receiver, Map) and receiver.string else None
+
+    # -- functions
+
+    def _function(
+        self, dot: Value, node: nodes.Identifier, arguments: Sequence[nodes.Operand], final: Value | _Missing
+    ) -> Value:
+        function = self.functions.get(node.name)
+        if function is None:
+            raise self.error(node, f"{node.name!r} is not a defined function")
+        count = len(arguments) + (not isinstance(final, _Missing))
+        fixed = len(function.fixed)
+        if count < fixed or (function.variadic is None and count > fixed):
+            raise self.error(node, f"wrong number of args for {node.name}: want {fixed} got {count}")
+        if node.name in ("and", "or"):
+            return self._short_circuit(dot, node.name, arguments, final)
+        kinds = [*function.fixed, *[function.variadic or Parameter.ANY] * (count - fixed)]
+        values = [self._argument(dot, kind, operand) for kind, operand in zip(kinds, arguments, strict=False)]
+        if not isinstance(final, _Missing):
+            values.append(self._checked(node, kinds[-1], final))
+        try:
+            return function.call(*values)
+        except CallError as err:
+            raise self.error(node, f"error calling {node.name}: {err}") from err
+
+    def _short_circuit(
+        self, dot: Value, name: str, arguments: Sequence[nodes.Operand], final: Value | _Missing
+    ) -> Value:
+        value: Value = None
+        for operand in arguments:
+            value = self._argument(dot, Parameter.ANY, operand)
+            if truth(value) == (name == "or"):
+                return value
+        return value if isinstance(final, _Missing) else final
+
+    def _argument(self, dot: Value, kind: Parameter, node: nodes.Operand) -> Value:
+        if kind is Parameter.STRING and isinstance(node, nodes.Nil | nodes.Bool | nodes.Number):
+            raise self.error(node, "expected string")
+        return self._checked(node, kind, self._operand(dot, node))
+
+    def _checked(self, node: nodes.Node, kind: Parameter, value: Value) -> Value:
+        if kind is Parameter.STRING and not isinstance(value, bytes):
+            raise self.error(node, f"wrong type for value; expected string; got {type_name(value)}")
+        return value
