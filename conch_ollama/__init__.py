@@ -1,3 +1,59 @@
-"""conch_ollama: what you trained is what you run."""
+"""conch_ollama: what you trained is what you run.
+
+The public API, loaded when it is used; `import conch_ollama` itself imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from conch_ollama.errors import ConchError
+    from conch_ollama.ollama.register import Registered
+    from conch_ollama.workflows.chat import Chat, open_chat
+    from conch_ollama.workflows.export import export
+    from conch_ollama.workflows.inspect import Inspection, inspect
+    from conch_ollama.workflows.register import register
+    from conch_ollama.workflows.results import ExportResult
+    from conch_ollama.workflows.up import up
+
+__all__ = [
+    "Chat",
+    "ConchError",
+    "ExportResult",
+    "Inspection",
+    "Registered",
+    "__version__",
+    "export",
+    "inspect",
+    "open_chat",
+    "register",
+    "up",
+]
+
+_HOME = {
+    "Chat": "workflows.chat",
+    "ConchError": "errors",
+    "ExportResult": "workflows.results",
+    "Inspection": "workflows.inspect",
+    "Registered": "ollama.register",
+    "export": "workflows.export",
+    "inspect": "workflows.inspect",
+    "open_chat": "workflows.chat",
+    "register": "workflows.register",
+    "up": "workflows.up",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

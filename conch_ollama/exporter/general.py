@@ -45,12 +45,9 @@ def file_metadata(inputs: Inputs, name: str, parameters: int, provenance: Proven
 
 
 def size_label(parameters: int) -> str:
-    """"135M", "1.8B": two digits at least, as the GGUF naming convention has it (ggml/docs/gguf.md)."""
-    for scale, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if parameters > scale:
-            break
-    else:
-        scale, suffix = 10**3, "K"
+    """ "135M", "1.8B": two digits at least, as the GGUF naming convention has it (ggml/docs/gguf.md)."""
+    scales = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+    scale, suffix = next(((scale, suffix) for scale, suffix in scales if parameters > scale), scales[-1])
     scaled = parameters / scale
     digits = max(2 - len(str(round(scaled)).lstrip("0")), 0)
     return f"{scaled:.{digits}f}{suffix}"
@@ -96,5 +93,7 @@ def _architecture_metadata(inputs: Inputs) -> Metadata:
     before = inputs.architecture.metadata(inputs.base_config)
     changed = {key for key, value in computed.items() if key in before and before[key] != value}
     prefix = f"{inputs.architecture.name}."
-    carried = {key: value for key, value in inputs.gguf.metadata.items() if key.startswith(prefix) and key not in changed}
+    carried = {
+        key: value for key, value in inputs.gguf.metadata.items() if key.startswith(prefix) and key not in changed
+    }
     return {**computed, **carried}

@@ -71,7 +71,9 @@ def plan_hugging_face(source: WeightSource, outputs: Sequence[Output], path: Pat
         groups[-1].append(tensor)
         filled += nbytes
     count = len(groups)
-    names = ["model.safetensors"] if count == 1 else [f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    names = (
+        ["model.safetensors"] if count == 1 else [f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    )
     shards = tuple(Shard(path / name, tuple(group)) for name, group in zip(names, groups, strict=True))
     return HuggingFacePlan(
         path,
@@ -109,7 +111,10 @@ def write_companions(plan: HuggingFacePlan, source: WeightSource, tokenizer: Pat
             "weight_map": {name: plan.shards[shard].path.name for name, shard in sorted(plan.shard_of.items())},
         }
         _write_json(plan.path / "model.safetensors.index.json", index)
-    for folder, names in ((base, ("generation_config.json", "LICENSE", *TOKENIZER_FILES)), (tokenizer, TOKENIZER_FILES)):
+    for folder, names in (
+        (base, ("generation_config.json", "LICENSE", *TOKENIZER_FILES)),
+        (tokenizer, TOKENIZER_FILES),
+    ):
         if folder is None or not folder.is_dir():
             continue
         for file in [*(folder / name for name in names), *folder.glob("*.jinja")]:

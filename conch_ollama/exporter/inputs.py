@@ -57,7 +57,9 @@ class Inputs:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -74,14 +76,14 @@ def open_inputs(
     `adapters`: (folder, weight). `pre`: name of the pre-tokenizer where it is not recognised. `tokenizer`: a folder
     whose tokenizer is to be used instead of the adapter's or the base's.
     """
+    if tokenizer is not None and not (tokenizer / "tokenizer.json").is_file():
+        raise NotFoundError(f"no tokenizer.json in {tokenizer}", hint="give the folder that holds the tokenizer")
     opened = tuple((open_adapter(folder), weight) for folder, weight in adapters)
     gguf = GGUFFile(base.path) if base.kind == "gguf" else None
     try:
         raw, architecture = _open_gguf(gguf) if gguf is not None else _open_folder(base.path)
         weights: WeightSource = MergedSource(raw, opened, dtype=merge_dtype) if opened else raw
         folder = tokenizer or _trained_tokenizer(opened) or (base.path if gguf is None else None)
-        if tokenizer is not None and not (tokenizer / "tokenizer.json").is_file():
-            raise NotFoundError(f"no tokenizer.json in {tokenizer}", hint="give the folder that holds the tokenizer")
         vocabulary = _vocabulary(folder, gguf, weights.config, pre)
         return Inputs(
             base=base,

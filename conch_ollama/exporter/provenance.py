@@ -98,7 +98,9 @@ def provenance_of(inputs: Inputs, merge_dtype: str) -> Provenance:
 
 
 def _adapter(adapter: Any, weight: float) -> dict[str, Any]:
-    training = {key: adapter.training[key] for key in TRAINING_KEYS if key in adapter.training} if adapter.training else {}
+    training = (
+        {key: adapter.training[key] for key in TRAINING_KEYS if key in adapter.training} if adapter.training else {}
+    )
     return {
         "name": adapter.folder.name,
         "sha256": adapter.sha256,

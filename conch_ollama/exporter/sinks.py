@@ -68,10 +68,10 @@ class GGUFSink:
         self._kernels: dict[int, Kernel] = {spec.type: kernel_for(spec.type) for spec in plan.specs}
         self._writer = GGUFWriter(plan.path, plan.metadata, plan.specs)
 
-    def wants(self, output: Output) -> bool:  # noqa: ARG002 - a GGUF takes every tensor
+    def wants(self, output: Output) -> bool:
         return True
 
-    def convert(self, index: int, source_rows: Rows, output_rows: Rows) -> Block:  # noqa: ARG002
+    def convert(self, index: int, source_rows: Rows, output_rows: Rows) -> Block:
         spec = self._plan.specs[index]
         rows = output_rows.reshape(-1, spec.shape[-1]) if len(spec.shape) > 1 else output_rows.reshape(1, -1)
         try:
@@ -79,7 +79,7 @@ class GGUFSink:
         except ConchError as err:
             raise type(err)(f"{spec.name}: {err.message}", hint=err.hint) from err
 
-    def write(self, index: int, block: Block) -> None:  # noqa: ARG002
+    def write(self, index: int, block: Block) -> None:
         self._writer.write(block)
 
     def finish(self) -> list[WrittenFile]:
@@ -89,7 +89,9 @@ class GGUFSink:
         self._writer.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._writer.__exit__(kind, err, trace)
 
 
@@ -106,7 +108,7 @@ class HuggingFaceSink:
     def wants(self, output: Output) -> bool:
         return output.source is not None
 
-    def convert(self, index: int, source_rows: Rows, output_rows: Rows) -> Block:  # noqa: ARG002
+    def convert(self, index: int, source_rows: Rows, output_rows: Rows) -> Block:
         return encode_rows(source_rows, self._plan.dtypes[self._names[index]])
 
     def write(self, index: int, block: Block) -> None:
@@ -135,7 +137,9 @@ class HuggingFaceSink:
         self._plan.path.mkdir(parents=True, exist_ok=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             if self._writer is not None:
                 self._writer.__exit__(kind, err, trace)

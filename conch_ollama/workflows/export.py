@@ -1,0 +1,285 @@
+"""The main job: base model and adapters to GGUF files, Modelfiles and export.json in one folder.
+
+Joins the rooms: opens, plans, looks ahead, streams, checks, names. Nothing carries its final name unchecked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from conch_ollama.errors import CheckError, NotWritableError
+from conch_ollama.exporter.general import file_metadata
+from conch_ollama.exporter.hugging_face import write_companions
+from conch_ollama.exporter.inputs import Inputs, MergeDtype, open_inputs
+from conch_ollama.exporter.pipeline import run_plan
+from conch_ollama.exporter.plan import Plan, plan_export
+from conch_ollama.exporter.preflight import preflight
+from conch_ollama.exporter.provenance import Provenance, provenance_of
+from conch_ollama.quantize.recipes import normalise
+from conch_ollama.sources.resolve import resolve_base
+from conch_ollama.workflows.check import check_file, expected_ids
+from conch_ollama.workflows.events import Events, Silent
+from conch_ollama.workflows.machine import this_machine
+from conch_ollama.workflows.modelfile import Modelfiles, build_modelfiles
+from conch_ollama.workflows.results import CheckResult, ExportedFile, ExportResult
+
+REPORT = "export.json"
+#: Suffix of a complete file that has not been checked yet.
+UNCHECKED = ".unchecked"
+_NAME = re.compile(r"[^\w.\-]+")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Everything about an export but what goes in. See `export` for the meaning of each."""
+
+    types: tuple[str, ...] = ("q4_K_M",)
+    name: str | None = None
+    out: Path | None = None
+    merge_dtype: MergeDtype = "float32"
+    hugging_face: bool = False
+    template: Path | None = None
+    system: str | None = None
+    num_ctx: int | None = None
+    pre: str | None = None
+    tokenizer: Path | None = None
+    hub: Literal["huggingface", "modelscope"] = "huggingface"
+    revision: str | None = None
+    threads: int = 0
+    check: bool = True
+    force: bool = False
+    dry_run: bool = False
+
+
+def export(
+    base: str | Path,
+    *,
+    adapters: Sequence[str | Path | tuple[str | Path, float]] = (),
+    types: Sequence[str] = ("q4_K_M",),
+    name: str | None = None,
+    out: str | Path | None = None,
+    merge_dtype: MergeDtype = "float32",
+    hugging_face: bool = False,
+    template: str | Path | None = None,
+    system: str | None = None,
+    num_ctx: int | None = None,
+    pre: str | None = None,
+    tokenizer: str | Path | None = None,
+    hub: Literal["huggingface", "modelscope"] = "huggingface",
+    revision: str | None = None,
+    threads: int = 0,
+    check: bool = True,
+    force: bool = False,
+    dry_run: bool = False,
+    events: Events | None = None,
+) -> ExportResult:
+    """Merge adapters into a base, quantise, and write GGUF, Modelfile and export.json.
+
+    base: a Hugging Face folder, a hub-cache folder, a hub id, a GGUF file, or a model of the local Ollama.
+    adapters: PEFT folders or LLaMA-Factory runs, each alone or with a weight. types: recipes such as "q8_0", one file
+    each. name: the model's name, by default the adapter's or base's. out: the folder to write, by default ./NAME.
+    merge_dtype: "float32", or "base" to round as PEFT's merge does. hugging_face: also write the merged folder, to
+    OUT/hf. template: a Go TEMPLATE file to use instead of a proven one. system: a SYSTEM text. num_ctx: context in
+    tokens. pre: the pre-tokenizer's llama.cpp name. tokenizer: a folder whose tokenizer counts. threads: 0 for one a
+    core. check: run the written files. force: replace what is there. dry_run: stop after the pre-flight.
+
+    Raises ConchError's kin; nothing is left behind then but a file named *.unchecked where the check failed.
+    """
+    events = events or Silent()
+    options = ExportOptions(
+        types=tuple(dict.fromkeys(normalise(recipe) for recipe in types)),
+        name=name,
+        out=Path(out) if out is not None else None,
+        merge_dtype=merge_dtype,
+        hugging_face=hugging_face,
+        template=Path(template) if template is not None else None,
+        system=system,
+        num_ctx=num_ctx,
+        pre=pre,
+        tokenizer=Path(tokenizer) if tokenizer is not None else None,
+        hub=hub,
+        revision=revision,
+        threads=threads,
+        check=check,
+        force=force,
+        dry_run=dry_run,
+    )
+    resolved = resolve_base(base, hub=hub, revision=revision)
+    weighted = [(Path(a[0]), float(a[1])) if isinstance(a, tuple) else (Path(a), 1.0) for a in adapters]
+    events.step(f"opening {resolved.name}" + "".join(f" + {path.name}" for path, _ in weighted))
+    with open_inputs(resolved, weighted, merge_dtype=merge_dtype, pre=pre, tokenizer=options.tokenizer) as inputs:
+        for warning in inputs.warnings:
+            events.warning(warning)
+        return _export(inputs, options, events)
+
+
+def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportResult:
+    name = options.name or _default_name(inputs)
+    folder = options.out or Path(_NAME.sub("-", name))
+    provenance = provenance_of(inputs, options.merge_dtype)
+    plan = _plan(inputs, options, name, folder, provenance)
+    ahead = preflight(_with_final_names(plan), threads=options.threads or this_machine().cores, force=options.force)
+    events.preflight(ahead)
+    modelfiles = build_modelfiles(inputs, options, name, plan, provenance)
+    for warning in modelfiles.warnings:
+        events.warning(warning)
+    warnings = (*inputs.warnings, *modelfiles.warnings)
+    if options.dry_run:
+        return _result(name, folder, (), modelfiles, ahead, (), warnings, provenance, dry_run=True)
+    _make_folder(folder)
+    files = _write(plan, inputs, options, events)
+    checks = _check(files, inputs, events) if options.check and plan.files else ()
+    files = tuple(_publish(file) for file in files)
+    result = _result(name, folder, files, modelfiles, ahead, checks, warnings, provenance)
+    for path, text in modelfiles.texts.items():
+        _write_text(folder / path, text)
+    _write_text(folder / REPORT, json.dumps(report(result, modelfiles), ensure_ascii=False, indent=2) + "\n")
+    return result
+
+
+def _default_name(inputs: Inputs) -> str:
+    if inputs.adapters:
+        return inputs.adapters[0][0].folder.name
+    return inputs.base.name.rpartition("/")[2]
+
+
+def _plan(inputs: Inputs, options: ExportOptions, name: str, folder: Path, provenance: Provenance) -> Plan:
+    stem = _NAME.sub("-", name)
+    targets = {recipe: folder / f"{stem}.{recipe}.gguf{UNCHECKED}" for recipe in options.types}
+    parameters = sum(info.elements for info in inputs.weights.tensors.values())
+    metadata = file_metadata(inputs, name, parameters, provenance)
+    return plan_export(
+        inputs.weights,
+        inputs.architecture,
+        metadata,
+        targets=targets,
+        hugging_face=folder / "hf" if options.hugging_face else None,
+    )
+
+
+def _with_final_names(plan: Plan) -> Plan:
+    return replace(plan, files=tuple(replace(file, path=_final(file.path)) for file in plan.files))
+
+
+def _final(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(UNCHECKED))
+
+
+def _write(plan: Plan, inputs: Inputs, options: ExportOptions, events: Events) -> tuple[ExportedFile, ...]:
+    what = " + ".join(file.recipe for file in plan.files) or "Hugging Face folder"
+    events.step(f"writing {what} in one pass")
+    written = run_plan(plan, threads=options.threads, progress=events.progress)
+    if plan.folder is not None:
+        base = inputs.base.path if inputs.gguf is None else None
+        write_companions(plan.folder, inputs.weights, inputs.tokenizer_folder, base)
+    recipes = {str(file.path): file for file in plan.files}
+    return tuple(
+        ExportedFile(
+            Path(file.path),
+            recipes[file.path].recipe if file.path in recipes else None,
+            file.size,
+            file.sha256,
+            recipes[file.path].bits_per_weight if file.path in recipes else None,
+        )
+        for file in written
+    )
+
+
+def _check(files: Sequence[ExportedFile], inputs: Inputs, events: Events) -> tuple[CheckResult, ...]:
+    expected = expected_ids(inputs)
+    results = []
+    for file in files:
+        if file.recipe is None:
+            continue
+        events.step(f"checking {_final(file.path).name}: loads, tokenises as the original, answers")
+        try:
+            results.append(check_file(file.path, expected, events.warning))
+        except CheckError as err:
+            err.hint = f"{err.hint or ''}\nthe file was kept as {file.path}".lstrip()
+            raise
+    return tuple(results)
+
+
+def _publish(file: ExportedFile) -> ExportedFile:
+    final = _final(file.path)
+    if final != file.path:
+        os.replace(file.path, final)  # noqa: PTH105 - replaces on Windows too
+    return ExportedFile(final, file.recipe, file.size, file.sha256, file.bits_per_weight)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise NotWritableError(f"can't make the folder {folder}: {err.strerror}", hint="choose another -o") from err
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(partial, path)  # noqa: PTH105
+
+
+def _result(
+    name: str,
+    folder: Path,
+    files: tuple[ExportedFile, ...],
+    modelfiles: Modelfiles,
+    ahead: Any,
+    checks: tuple[CheckResult, ...],
+    warnings: tuple[str, ...],
+    provenance: Provenance,
+    *,
+    dry_run: bool = False,
+) -> ExportResult:
+    return ExportResult(
+        name=name,
+        folder=folder,
+        files=files,
+        modelfiles=tuple(folder / path for path in modelfiles.texts) if not dry_run else (),
+        template=modelfiles.family,
+        num_ctx=modelfiles.num_ctx,
+        preflight=ahead,
+        checks=checks,
+        warnings=warnings,
+        provenance=provenance.as_dict(),
+        dry_run=dry_run,
+    )
+
+
+def report(result: ExportResult, modelfiles: Modelfiles) -> dict[str, Any]:
+    """What export.json holds; paths are relative to its folder."""
+    return {
+        "schema": 1,
+        "name": result.name,
+        "files": [
+            {
+                "file": file.path.relative_to(result.folder).as_posix(),
+                "type": file.recipe,
+                "bytes": file.size,
+                "sha256": file.sha256,
+                "bits_per_weight": file.bits_per_weight and round(file.bits_per_weight, 3),
+            }
+            for file in result.files
+        ],
+        "modelfiles": [path.name for path in result.modelfiles],
+        "template": modelfiles.report,
+        "num_ctx": result.num_ctx,
+        "checks": [
+            {
+                "file": _final(check.path).name,
+                "texts": check.texts,
+                "gaps": list(check.gaps),
+                "continuation": check.continuation,
+            }
+            for check in result.checks
+        ],
+        "warnings": list(result.warnings),
+        **result.provenance,
+    }

@@ -1,0 +1,69 @@
+"""Folders that `conch export` wrote: which model, which GGUF, which Modelfile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conch_ollama.errors import BadConfigError, NotFoundError
+from conch_ollama.ollama.modelfile import Modelfile, parse, read_text
+
+REPORT = "export.json"
+
+
+@dataclass(frozen=True)
+class ExportFolder:
+    """One model of an exported folder. `report` is export.json, empty where there is none."""
+
+    folder: Path
+    name: str
+    gguf: Path
+    modelfile: Modelfile
+    report: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the GGUF as export.json records it."""
+        for file in self.report.get("files", []):
+            if file.get("file") == self.gguf.name:
+                found = file.get("sha256")
+                return found if isinstance(found, str) else None
+        return None
+
+
+def open_export_folder(path: Path) -> ExportFolder:
+    """Read an exported folder, or one Modelfile in it.
+
+    Raises NotFoundError where there is no Modelfile or no GGUF, BadConfigError for a broken export.json,
+    BadModelfileError.
+    """
+    file = path / "Modelfile" if path.is_dir() else path
+    if not file.is_file():
+        raise NotFoundError(
+            f"no Modelfile in {path}" if path.is_dir() else f"no such folder or Modelfile: {path}",
+            hint="give the folder that `conch export` wrote",
+        )
+    folder = file.parent
+    modelfile = parse(read_text(file))
+    gguf = folder / modelfile.from_
+    if not gguf.is_file():
+        raise NotFoundError(
+            f"{file} says FROM {modelfile.from_}, which is not there", hint="export again, or mend FROM"
+        )
+    report = _report(folder / REPORT)
+    return ExportFolder(folder, str(report.get("name") or folder.resolve().name), gguf, modelfile, report)
+
+
+def _report(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise BadConfigError(f"{path} is no JSON: {err}", hint="export again, or remove the file") from err
+    if not isinstance(found, dict):
+        raise BadConfigError(f"{path} holds no object", hint="export again, or remove the file")
+    return found

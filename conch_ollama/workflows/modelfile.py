@@ -1,0 +1,166 @@
+"""Builds the Modelfiles of an export: which TEMPLATE, which stops, which parameters, and where it all comes from.
+
+Decides; the grammar is `ollama.modelfile`'s, the proof `chat_template`'s. A TEMPLATE is taken only if it renders, byte
+for byte, what the model's own Jinja renders; its name decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.match import Match, match
+from conch_ollama.errors import BadTemplateError, NotFoundError
+from conch_ollama.exporter.inputs import Inputs
+from conch_ollama.exporter.plan import Plan
+from conch_ollama.exporter.provenance import Provenance
+from conch_ollama.ollama.modelfile import Modelfile, write
+from conch_ollama.workflows.context import choose_num_ctx
+from conch_ollama.workflows.machine import this_machine
+
+if TYPE_CHECKING:
+    from conch_ollama.workflows.export import ExportOptions
+
+#: generation_config.json -> Modelfile parameter.
+SAMPLING = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "repeat_penalty",
+}
+UNPROVEN = "no TEMPLATE: none known renders what this model was trained on"
+
+
+@dataclass(frozen=True)
+class Modelfiles:
+    """File name -> text, one for each GGUF, and how the template was chosen."""
+
+    texts: Mapping[str, str]
+    family: str | None
+    num_ctx: int | None
+    report: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Template:
+    text: str | None
+    family: str | None
+    stops: tuple[str, ...]
+    report: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def build_modelfiles(
+    inputs: Inputs, options: ExportOptions, name: str, plan: Plan, provenance: Provenance
+) -> Modelfiles:
+    """The Modelfile of every planned GGUF: `Modelfile` for the first type, `Modelfile.TYPE` for the others."""
+    if not plan.files:
+        return Modelfiles({}, None, None, {}, ())
+    template = _template(inputs, options)
+    num_ctx, lowered = _num_ctx(inputs, options, plan, provenance)
+    parameters: dict[str, Any] = dict(sampling(inputs.generation))
+    parameters["num_ctx"] = num_ctx
+    stops = tuple(dict.fromkeys((*template.stops, *inputs.vocabulary.stop_strings)))
+    if stops:
+        parameters["stop"] = list(stops)
+    texts = {}
+    for number, file in enumerate(plan.files):
+        final = file.path.name.removesuffix(".unchecked")
+        modelfile = Modelfile(
+            from_=f"./{final}",
+            template=template.text,
+            system=options.system,
+            parameters=parameters,
+            license=_license(inputs, provenance),
+            comments=tuple(_comments(name, file.recipe, template, provenance)),
+        )
+        texts["Modelfile" if number == 0 else f"Modelfile.{file.recipe}"] = write(modelfile)
+    warnings = (*template.warnings, *((lowered,) if lowered else ()))
+    return Modelfiles(texts, template.family, num_ctx, {**template.report, "stops": list(stops)}, warnings)
+
+
+def sampling(generation: Mapping[str, Any]) -> dict[str, float | int]:
+    """Modelfile parameters from generation_config.json; `do_sample: false` is temperature 0."""
+    if generation.get("do_sample") is False:
+        return {"temperature": 0.0}
+    found = {}
+    for key, parameter in SAMPLING.items():
+        value = generation.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[parameter] = int(value) if parameter == "top_k" else float(value)
+    return found
+
+
+def _template(inputs: Inputs, options: ExportOptions) -> _Template:
+    if options.template is not None:
+        return _given(options.template)
+    source = inputs.vocabulary.chat_template
+    if source is None:
+        warning = "the model has no chat template: the Modelfile gets no TEMPLATE (give one with --template FILE)"
+        return _Template(None, None, (), {"source": None, "family": None}, (warning,))
+    vocabulary = inputs.vocabulary
+    try:
+        jinja = JinjaTemplate(source, bos_token=vocabulary.bos_text, eos_token=vocabulary.eos_text)
+        found = match(jinja, add_bos=vocabulary.add_bos, bos_token=vocabulary.bos_text)
+    except BadTemplateError as err:
+        warning = f"the model's own chat template does not work: {err.message}; the Modelfile gets no TEMPLATE"
+        return _Template(None, None, (), {"source": "jinja", "family": None, "error": err.message}, (warning,))
+    if isinstance(found, Match):
+        report = {"source": "matched", "family": found.family, "classes": dict(found.classes)}
+        return _Template(found.template, found.family, tuple(found.stops), report)
+    warning = f"{UNPROVEN}; {found.summary} (give one with `conch register … --template FILE`)"
+    return _Template(None, None, (), {"source": "jinja", "family": None, "nearest": found.nearest}, (warning,))
+
+
+def _given(path: Path) -> _Template:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as err:
+        raise NotFoundError(f"can't read the template {path}: {err.strerror}") from err
+    warning = f"the TEMPLATE of {path} is used as it is: nothing proves that it renders what the model was trained on"
+    return _Template(text, None, (), {"source": "file", "family": None}, (warning,))
+
+
+def _num_ctx(inputs: Inputs, options: ExportOptions, plan: Plan, provenance: Provenance) -> tuple[int, str | None]:
+    if options.num_ctx is not None:
+        return options.num_ctx, None
+    cutoff = provenance.training.get("cutoff_len")
+    return choose_num_ctx(
+        inputs.weights.config,
+        cutoff=int(cutoff) if cutoff else None,
+        model_size=min(file.size for file in plan.files),
+        memory=this_machine().memory,
+    )
+
+
+def _license(inputs: Inputs, provenance: Provenance) -> tuple[str, ...]:
+    if inputs.gguf is None:
+        for name in ("LICENSE", "LICENSE.txt", "LICENSE.md"):
+            path = inputs.base.path / name
+            if path.is_file():
+                return (path.read_text(encoding="utf-8", errors="replace"),)
+    return (provenance.license,) if provenance.license else ()
+
+
+def _comments(name: str, recipe: str, template: _Template, provenance: Provenance) -> Sequence[str]:
+    base = provenance.base
+    origin = base["repo"] or base["name"]
+    lines = [
+        f"{name} {recipe}, made by conch_ollama {provenance.versions['conch_ollama']}",
+        f"base: {origin}" + (f" at {base['revision']}" if base["revision"] else ""),
+    ]
+    lines += [f"adapter: {a['name']} sha256:{a['sha256']} weight {a['weight']:g}" for a in provenance.adapters]
+    if provenance.data_sets:
+        lines.append(f"data sets: {', '.join(provenance.data_sets)}")
+    if template.text is None:
+        lines.append(f"{UNPROVEN}. `conch register` refuses it without --template FILE.")
+    elif template.family:
+        lines.append(f"template: {template.family}, renders byte for byte what the model's own chat template renders")
+    else:
+        lines.append("template: given by hand, not proven")
+    return lines
