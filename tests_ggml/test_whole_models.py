@@ -16,7 +16,8 @@ import pytest
 from conch_ollama.quantize.kernels import available_kernels
 from conch_ollama.quantize.recipes import FILE_TYPES, choose_types
 from conch_ollama.quantize.types import GGML
-from tests_ggml.models import Model, Tensors, metadata, read, shapes, weights, write
+from tests.quantize.models import Model, Tensors, metadata, read, shapes, weights, write
+from tests_ggml.golden_types import GOLDEN, golden
 from tests_ggml.quantizers import conch_quantize, llama_cpp_quantize
 
 #: Of valid shapes: these files could be run.
@@ -137,3 +138,7 @@ def test_the_models_reach_every_type_and_mix() -> None:
         "q4_K_M": {"attn_v", "ffn_down"},
         "q5_K_M": {"attn_v", "ffn_down"},
     }
+
+
+def test_the_golden_types_are_what_llama_cpp_gives_now() -> None:
+    assert GOLDEN.read_text(encoding="utf-8") == golden()

@@ -5,6 +5,7 @@ Tensors and metadata as llama, qwen2, qwen3, Mixtral and Falcon models have them
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,3 +140,30 @@ def write(path: Path, keys: Metadata, tensors: Mapping[str, NDArray[np.generic]]
 def read(path: Path) -> dict[str, tuple[int, bytes]]:
     """Every tensor's type and bytes."""
     return {t.name: (int(t.tensor_type), t.data.tobytes()) for t in gguf.GGUFReader(str(path)).tensors}
+
+
+#: Measures of published models (their config.json), whose types are kept in `golden_types.json`.
+PUBLISHED = (
+    Model("SmolLM2-135M", "llama", 30, 576, 1536, 9, 3, 64, 49152, tied=True),
+    Model("Llama-3.1-8B", "llama", 32, 4096, 14336, 32, 8, 128, 128256),
+    Model("Llama-3.1-70B", "llama", 80, 8192, 28672, 64, 8, 128, 128256),
+    Model("DeepSeek-R1-Distill-Qwen-1.5B", "qwen2", 28, 1536, 8960, 12, 2, 128, 151936),
+    Model("Qwen2.5-0.5B", "qwen2", 24, 896, 4864, 14, 2, 64, 151936, tied=True),
+    Model("Qwen3-0.6B", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, tied=True),
+    Model("Mixtral-8x7B", "llama", 32, 4096, 14336, 32, 8, 128, 32000, experts=8),
+    Model("Falcon-40B", "falcon", 60, 8192, 32768, 128, 8, 64, 65024),
+)
+
+
+def summary(types: Mapping[str, str]) -> dict[str, str]:
+    """Types by kind of tensor, a run of layers as "4xQ6_K", in the order of the layers."""
+    layers: dict[str, dict[int, str]] = {}
+    for name, type in types.items():
+        parts = name.split(".")
+        kind, layer = (".".join(["blk", *parts[2:]]), int(parts[1])) if parts[0] == "blk" else (name, 0)
+        layers.setdefault(kind, {})[layer] = type
+    return {kind: _runs([found[layer] for layer in sorted(found)]) for kind, found in sorted(layers.items())}
+
+
+def _runs(types: list[str]) -> str:
+    return " ".join(f"{len(list(run))}x{type}" for type, run in itertools.groupby(types))
