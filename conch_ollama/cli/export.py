@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def command(
         **options,
     )
     if as_json:
-        output.as_json(result.as_dict())
+        output.as_json(asdict(result))
         return
     if result.dry_run:
         output.line("dry run: nothing was written")

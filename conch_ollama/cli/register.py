@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -33,7 +34,7 @@ def command(
         folder, name=name, host=host, template=template, ask=None if no_ask else ask, events=output.Terminal()
     )
     if as_json:
-        output.as_json(result.as_dict())
+        output.as_json(asdict(result))
         return
     output.line(
         f"{result.name}: {'created' if result.changed else 'unchanged'} on {result.host} (Ollama {result.version})"

@@ -82,9 +82,10 @@ def open_inputs(
     gguf = GGUFFile(base.path) if base.kind == "gguf" else None
     try:
         raw, architecture = _open_gguf(gguf) if gguf is not None else _open_folder(base.path)
-        weights: WeightSource = MergedSource(raw, opened, dtype=merge_dtype) if opened else raw
+        merged = MergedSource(raw, opened, dtype=merge_dtype) if opened else None
+        weights: WeightSource = merged or raw
         folder = tokenizer or _trained_tokenizer(opened) or (base.path if gguf is None else None)
-        vocabulary = _vocabulary(folder, gguf, weights.config, pre)
+        vocabulary = _vocabulary(folder, gguf, weights.config, pre, base.path if gguf is None else None)
         return Inputs(
             base=base,
             adapters=opened,
@@ -94,7 +95,12 @@ def open_inputs(
             tokenizer_folder=folder,
             gguf=gguf,
             generation=_generation(base.path) if gguf is None else {},
-            warnings=(*architecture.warnings(weights.config), *vocabulary.warnings),
+            warnings=(
+                *(note for adapter, _ in opened for note in adapter.notes),
+                *(merged.notes if merged else ()),
+                *architecture.warnings(weights.config),
+                *vocabulary.warnings,
+            ),
             base_config=raw.config,
         )
     except BaseException:
@@ -123,9 +129,11 @@ def _trained_tokenizer(adapters: Sequence[tuple[Adapter, float]]) -> Path | None
     return None
 
 
-def _vocabulary(folder: Path | None, gguf: GGUFFile | None, config: Mapping[str, Any], pre: str | None) -> Vocabulary:
+def _vocabulary(
+    folder: Path | None, gguf: GGUFFile | None, config: Mapping[str, Any], pre: str | None, model_folder: Path | None
+) -> Vocabulary:
     if folder is not None:
-        return read_vocabulary(folder, vocab_size=int(config["vocab_size"]), pre=pre)
+        return read_vocabulary(folder, vocab_size=int(config["vocab_size"]), pre=pre, model_folder=model_folder)
     if gguf is None:
         raise NotFoundError("no tokenizer: neither the base nor the adapter brings one")
     return vocabulary_from_gguf(gguf.metadata)

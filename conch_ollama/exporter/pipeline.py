@@ -92,7 +92,7 @@ def _convert(source: WeightSource, sinks: Sequence[Sink], job: _Job) -> list[NDA
     else:
         raise AssertionError(f"{output.name} has neither source nor values")
     ordered = rows if output.order is None else rows[output.order[job.start : job.stop] - job.start]
-    return [sink.convert(job.index, rows, ordered) if sink.wants(output) else None for sink in sinks]
+    return [sink.convert(job.index, job.start, rows, ordered) if sink.wants(output) else None for sink in sinks]
 
 
 def _write(

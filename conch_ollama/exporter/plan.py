@@ -6,6 +6,7 @@ source, a type that does not fit) is an error here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,9 @@ from conch_ollama.errors import UsageError
 from conch_ollama.exporter.hugging_face import HuggingFacePlan, plan_hugging_face
 from conch_ollama.formats.gguf_writer import GGUFTensorSpec, GGUFWriter
 from conch_ollama.formats.metadata import Metadata, Value, u32
-from conch_ollama.quantize.recipes import FILE_TYPES, TypeChoice, choose_types, normalise
-from conch_ollama.quantize.types import row_bytes
+from conch_ollama.quantize.recipes import FILE_TYPES, TypeChoice, bits_per_weight, choose_types, normalise
+from conch_ollama.quantize.types import QUANTIZATION_VERSION
 from conch_ollama.sources.weights import WeightSource
-
-#: Version of the block layouts (GGML_QNT_VERSION in ggml.h).
-QUANTIZATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def plan_export(
 
 def count_parameters(tensors: Sequence[Output]) -> int:
     """Weights that come from a source (generated tensors carry no parameters)."""
-    return sum(_elements(tensor.shape) for tensor in tensors if tensor.source is not None)
+    return sum(math.prod(tensor.shape) for tensor in tensors if tensor.source is not None)
 
 
 def _plan_file(recipe: str, path: Path, metadata: Metadata, tensors: Sequence[Output]) -> GGUFPlan:
@@ -89,23 +87,8 @@ def _plan_file(recipe: str, path: Path, metadata: Metadata, tensors: Sequence[Ou
     full: dict[str, Value] = dict(metadata)
     full["general.quantization_version"] = u32(QUANTIZATION_VERSION)
     full["general.file_type"] = u32(FILE_TYPES[name])
-    choices = choose_types(name, [(tensor.name, tensor.shape) for tensor in tensors], metadata=metadata)
-    by_name = {choice.name: choice for choice in choices}
-    ordered = tuple(by_name[tensor.name] for tensor in tensors)
+    ordered = tuple(choose_types(name, [(tensor.name, tensor.shape) for tensor in tensors], metadata=metadata))
     specs = tuple(GGUFTensorSpec(t.name, c.type, t.shape) for t, c in zip(tensors, ordered, strict=True))
     writer = GGUFWriter(path, full, specs)
-    data = sum(_tensor_bytes(spec) for spec in specs)
-    bits = 8 * data / max(1, sum(_elements(spec.shape) for spec in specs))
+    bits = bits_per_weight(ordered, [spec.shape for spec in specs])
     return GGUFPlan(name, path, full, ordered, specs, writer.size, bits)
-
-
-def _tensor_bytes(spec: GGUFTensorSpec) -> int:
-    rows = _elements(spec.shape[:-1])
-    return rows * row_bytes(spec.type, spec.shape[-1])
-
-
-def _elements(shape: Sequence[int]) -> int:
-    total = 1
-    for length in shape:
-        total *= length
-    return total

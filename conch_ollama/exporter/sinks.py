@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conch_ollama.architectures.outputs import Output
-from conch_ollama.errors import ConchError
 from conch_ollama.exporter.hugging_face import HuggingFacePlan, encode_rows
 from conch_ollama.exporter.plan import GGUFPlan
 from conch_ollama.formats.gguf_writer import GGUFWriter
@@ -41,8 +40,8 @@ class Sink(Protocol):
         """Whether this sink takes that tensor."""
         ...
 
-    def convert(self, index: int, source_rows: Rows, output_rows: Rows) -> Block:
-        """Bytes of a block, given in source order and in output order. Called from several threads."""
+    def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
+        """Bytes of the block that begins at row `start`, given in source and in output order. Called by many threads."""
         ...
 
     def write(self, index: int, block: Block) -> None:
@@ -71,13 +70,10 @@ class GGUFSink:
     def wants(self, output: Output) -> bool:
         return True
 
-    def convert(self, index: int, source_rows: Rows, output_rows: Rows) -> Block:
+    def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
         spec = self._plan.specs[index]
-        rows = output_rows.reshape(-1, spec.shape[-1]) if len(spec.shape) > 1 else output_rows.reshape(1, -1)
-        try:
-            return self._kernels[spec.type].quantize(rows, spec.type)
-        except ConchError as err:
-            raise type(err)(f"{spec.name}: {err.message}", hint=err.hint) from err
+        rows = output_rows.reshape(-1, spec.shape[-1])
+        return self._kernels[spec.type].quantize(rows, spec.type, tensor=spec.name, first_row=start)
 
     def write(self, index: int, block: Block) -> None:
         self._writer.write(block)
@@ -108,7 +104,7 @@ class HuggingFaceSink:
     def wants(self, output: Output) -> bool:
         return output.source is not None
 
-    def convert(self, index: int, source_rows: Rows, output_rows: Rows) -> Block:
+    def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
         return encode_rows(source_rows, self._plan.dtypes[self._names[index]])
 
     def write(self, index: int, block: Block) -> None:

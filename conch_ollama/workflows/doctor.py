@@ -11,7 +11,7 @@ from typing import Any
 from conch_ollama.errors import ConchError
 from conch_ollama.exporter.provenance import versions
 from conch_ollama.quantize.kernels import kernel_for
-from conch_ollama.quantize.types import GGML_TYPES
+from conch_ollama.quantize.types import GGML
 from conch_ollama.workflows.machine import Machine, free_disk, this_machine
 
 Rows = tuple[tuple[str, str], ...]
@@ -80,7 +80,7 @@ def _ollama(host: str | None) -> Mapping[str, str]:
 
 def _kernels() -> Rows:
     by_kernel: dict[str, list[str]] = {}
-    for name, number in GGML_TYPES.items():
+    for name, number in GGML.items():
         try:
             by_kernel.setdefault(kernel_for(number).name, []).append(name)
         except ConchError:

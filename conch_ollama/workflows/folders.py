@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conch_ollama.errors import BadConfigError, NotFoundError
-from conch_ollama.ollama.modelfile import Modelfile, parse, read_text
+from conch_ollama.ollama.modelfile import Modelfile, load
 
 REPORT = "export.json"
 
@@ -42,12 +42,10 @@ def open_export_folder(path: Path) -> ExportFolder:
     """
     file = path / "Modelfile" if path.is_dir() else path
     if not file.is_file():
-        raise NotFoundError(
-            f"no Modelfile in {path}" if path.is_dir() else f"no such folder or Modelfile: {path}",
-            hint="give the folder that `conch export` wrote",
-        )
+        what = f"no Modelfile in {path}" if path.is_dir() else f"no such folder or Modelfile: {path}"
+        raise NotFoundError(what, hint="give the folder that `conch export` wrote")
     folder = file.parent
-    modelfile = parse(read_text(file))
+    modelfile = load(file)
     gguf = folder / modelfile.from_
     if not gguf.is_file():
         raise NotFoundError(

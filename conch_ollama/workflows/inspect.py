@@ -107,7 +107,7 @@ def _adapter(path: Path) -> Inspection:
             ("folder", str(adapter.folder)),
             ("trained on", str(adapter.base_name)),
             ("sha256", adapter.sha256),
-            *_tensor_facts(tuple(adapter.tensors.values())),
+            *_tensor_facts(tuple(adapter.weights.tensors.values())),
             *((key, _short(value)) for key, value in adapter.hyperparameters.items()),
         ]
         training = dict(adapter.training or {})
@@ -124,7 +124,7 @@ def _adapter(path: Path) -> Inspection:
             "config": dict(adapter.hyperparameters),
             "training": training,
         }
-        return Inspection("LoRA adapter", str(path), tuple(facts), tuple(adapter.tensors.values()), details)
+        return Inspection("LoRA adapter", str(path), tuple(facts), tuple(adapter.weights.tensors.values()), details)
     finally:
         adapter.close()
 

@@ -67,7 +67,7 @@ def build_modelfiles(
     parameters["num_ctx"] = num_ctx
     stops = tuple(dict.fromkeys((*template.stops, *inputs.vocabulary.stop_strings)))
     if stops:
-        parameters["stop"] = list(stops)
+        parameters["stop"] = stops
     texts = {}
     for number, file in enumerate(plan.files):
         final = file.path.name.removesuffix(".unchecked")
@@ -105,8 +105,9 @@ def _template(inputs: Inputs, options: ExportOptions) -> _Template:
         return _Template(None, None, (), {"source": None, "family": None}, (warning,))
     vocabulary = inputs.vocabulary
     try:
-        jinja = JinjaTemplate(source, bos_token=vocabulary.bos_text, eos_token=vocabulary.eos_text)
-        found = match(jinja, add_bos=vocabulary.add_bos, bos_token=vocabulary.bos_text)
+        bos = vocabulary.token_text("bos") or ""
+        jinja = JinjaTemplate(source, bos_token=bos, eos_token=vocabulary.token_text("eos") or "")
+        found = match(jinja, add_bos=vocabulary.add_bos, bos_token=bos)
     except BadTemplateError as err:
         warning = f"the model's own chat template does not work: {err.message}; the Modelfile gets no TEMPLATE"
         return _Template(None, None, (), {"source": "jinja", "family": None, "error": err.message}, (warning,))
