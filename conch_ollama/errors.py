@@ -20,6 +20,7 @@ ConchError                        conch-error
 │   ├── BadConfigError            bad-config            config.json, adapter_config.json, tokenizer files …
 │   ├── BadModelfileError         bad-modelfile
 │   └── BadTemplateError          bad-template          a chat template, Jinja or Go, that does not parse or run
+│       └── TemplateRefusedError  template-refused      the template's own raise_exception
 ├── TensorError                   tensor                tensors and plan do not agree
 │   ├── MissingTensorError        missing-tensor        an output without a source
 │   ├── UnconsumedTensorError     unconsumed-tensor     a source that nothing consumes
@@ -132,6 +133,10 @@ class BadModelfileError(BadFileError):
 
 class BadTemplateError(BadFileError):
     code = "bad-template"
+
+
+class TemplateRefusedError(BadTemplateError):
+    code = "template-refused"
 
 
 class TensorError(ConchError):

@@ -184,8 +184,7 @@ def _call(function: Value, *_: Value) -> Value:
 
 def printable(value: Value) -> Value:
     """What is printed for a value: pointers are followed once, and nothing at all becomes a text."""
-    if isinstance(value, Pointer) and value.target is not None:
-        return value.target
+    value = indirect(value)
     return b"<no value>" if value is None else value
 
 

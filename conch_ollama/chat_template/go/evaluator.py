@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from conch_ollama.chat_template.go import nodes
 from conch_ollama.chat_template.go.builtins import CallError, Function, Parameter
-from conch_ollama.chat_template.go.values import Map, Nil, Pointer, Slice, Struct, Value, indirect, truth, type_name
+from conch_ollama.chat_template.go.values import (
+    Map,
+    Nil,
+    Pointer,
+    Struct,
+    Value,
+    indirect,
+    string_method,
+    truth,
+    type_name,
+)
 from conch_ollama.errors import BadTemplateError
 
 
@@ -32,9 +42,10 @@ _MISSING = _Missing()
 
 
 class Evaluator:
-    def __init__(self, functions: Mapping[str, Function], limits: Limits) -> None:
+    def __init__(self, functions: Mapping[str, Function], limits: Limits, missing_is_zero: bool) -> None:
         self.functions = functions
         self.limits = limits
+        self.missing_is_zero = missing_is_zero
         self.steps = 0
         self.variables: list[tuple[str, Value]] = []
 
@@ -139,7 +150,7 @@ class Evaluator:
             raise self.error(node, f"nil pointer evaluating {type_name(receiver)}.{name}")
         value = indirect(receiver)
         if name == "String":
-            text = self._string_method(receiver)
+            text = string_method(receiver, by_address=True)
             if text is not None:
                 if has_arguments:
                     raise self.error(node, "wrong number of args for String")
@@ -147,23 +158,13 @@ class Evaluator:
         if isinstance(value, Struct) and name in value.values:
             found: Value = value.values[name]
         elif isinstance(value, Map):
-            found = value.items.get(name.encode("utf-8", "surrogatepass"), value.zero)
+            missing = value.zero if self.missing_is_zero else None
+            found = value.items.get(name.encode("utf-8", "surrogatepass"), missing)
         else:
             raise self.error(node, f"can't evaluate field {name} in type {type_name(receiver)}")
         if has_arguments:
             raise self.error(node, f"{name} has arguments but is not a function")
         return found
-
-    def _string_method(self, receiver: Value) -> bytes | None:
-        if isinstance(receiver, Pointer):
-            target = receiver.target
-            return target.string(target) if target is not None and target.string else None
-        if isinstance(receiver, Struct):
-            method = receiver.stringer()
-            return method(receiver) if method else None
-        if isinstance(receiver, Slice):
-            return receiver.string(receiver) if receiver.string else None
-        return receiver.string(receiver) if isinstance(receiver, Map) and receiver.string else None
 
     # -- functions
 

@@ -12,7 +12,7 @@ from conch_ollama.chat_template.go import nodes
 from conch_ollama.chat_template.go.builtins import Function, printable
 from conch_ollama.chat_template.go.evaluator import Evaluator, Limits
 from conch_ollama.chat_template.go.printing import show
-from conch_ollama.chat_template.go.values import Map, Slice, Value, indirect, truth, type_name
+from conch_ollama.chat_template.go.values import Map, Slice, Value, indirect, string_method, truth, type_name
 
 
 class _BreakError(Exception):
@@ -25,9 +25,13 @@ class _ContinueError(Exception):
 
 class Executor(Evaluator):
     def __init__(
-        self, trees: Mapping[bytes, nodes.NodeList], functions: Mapping[str, Function], limits: Limits
+        self,
+        trees: Mapping[bytes, nodes.NodeList],
+        functions: Mapping[str, Function],
+        limits: Limits,
+        missing_is_zero: bool,
     ) -> None:
-        super().__init__(functions, limits)
+        super().__init__(functions, limits, missing_is_zero)
         self.trees = trees
         self.size = 0
         self.depth = 0
@@ -56,7 +60,8 @@ class Executor(Evaluator):
             case nodes.Action():
                 value = self.pipeline(dot, node.pipe)
                 if not node.pipe.declared:
-                    self._write(node, show(printable(value)))
+                    text = string_method(indirect(value), by_address=True)
+                    self._write(node, show(printable(value)) if text is None else text)
             case nodes.If() | nodes.With():
                 self._branch(dot, node)
             case nodes.Range():

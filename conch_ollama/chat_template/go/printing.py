@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from conch_ollama.chat_template.go.escapes import can_backquote, escape_rune, is_print, quote, text_of
 from conch_ollama.chat_template.go.floats import format_float
-from conch_ollama.chat_template.go.values import Map, Nil, Pointer, Slice, Struct, Value, is_nil, type_name
+from conch_ollama.chat_template.go.values import (
+    Map,
+    Nil,
+    Pointer,
+    Slice,
+    Struct,
+    Value,
+    is_nil,
+    string_method,
+    type_name,
+)
 from conch_ollama.errors import BadTemplateError
 
 _BASES = {"b": (2, "b"), "o": (8, "o"), "O": (8, "o"), "x": (16, "x"), "X": (16, "X")}
@@ -48,7 +58,7 @@ def show(value: Value, verb: str = "v", flags: Flags = PLAIN, depth: int = 0, er
     if verb == "T":
         return _string(type_name(value).encode(), "s", flags)
     if not erring and verb in _STRINGABLE:
-        text = _stringer(value)
+        text = string_method(value, by_address=False)
         if text is not None:
             return _string(text, verb, flags)
     match value:
@@ -63,19 +73,6 @@ def show(value: Value, verb: str = "v", flags: Flags = PLAIN, depth: int = 0, er
         case bytes():
             return _string(value, verb, flags) if verb in _STRINGABLE else bad_verb(value, verb, flags)
     return _composite(value, verb, flags, depth, erring)
-
-
-def _stringer(value: Value) -> bytes | None:
-    if isinstance(value, Pointer) and value.target is not None:
-        return value.target.string(value.target) if value.target.string else None
-    if isinstance(value, Struct):
-        method = value.stringer()
-        return method(value) if method else None
-    if isinstance(value, Slice) and value.string:
-        return value.string(value)
-    if isinstance(value, Map) and value.string:
-        return value.string(value)
-    return None
 
 
 def _composite(value: Value, verb: str, flags: Flags, depth: int, erring: bool) -> bytes:

@@ -37,9 +37,15 @@ class GoTemplate:
 
 
 def execute(
-    trees: Mapping[bytes, nodes.NodeList], data: Value, functions: Mapping[str, Function], limits: Limits
+    trees: Mapping[bytes, nodes.NodeList],
+    data: Value,
+    functions: Mapping[str, Function],
+    limits: Limits,
+    *,
+    missing_is_zero: bool = True,
 ) -> bytes:
+    """`missing_is_zero`: the option missingkey=zero, by which a field of a missing variable is an error."""
     try:
-        return Executor(trees, functions, limits).run(data)
+        return Executor(trees, functions, limits, missing_is_zero).run(data)
     except RecursionError as err:
         raise BadTemplateError("Go template: nested too deeply") from err

@@ -52,9 +52,6 @@ class Struct:
     string: Callable[[Struct], bytes] | None = None
     string_needs_pointer: bool = False
 
-    def stringer(self) -> Callable[[Struct], bytes] | None:
-        return None if self.string_needs_pointer and not self.addressable else self.string
-
 
 @dataclass(slots=True, eq=False)
 class Pointer:
@@ -86,6 +83,8 @@ class Map:
     name: str = ""
     zero: Value = NIL
     string: Callable[[Map], bytes] | None = None
+    string_needs_pointer: bool = False
+    addressable: bool = False
     sorted_keys: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -170,3 +169,20 @@ def indirect(value: Value) -> Value:
     if isinstance(value, Pointer) and value.target is not None:
         return value.target
     return value
+
+
+def string_method(value: Value, *, by_address: bool) -> bytes | None:
+    """What the value's own String method says. `by_address`: methods of its pointer count if it is addressable."""
+    if isinstance(value, Pointer):
+        return string_method(value.target, by_address=True) if value.target is not None else None
+    if isinstance(value, Slice):
+        return value.string(value) if value.string else None
+    if isinstance(value, Struct):
+        return None if value.string is None or _hidden(value, by_address) else value.string(value)
+    if isinstance(value, Map):
+        return None if value.string is None or _hidden(value, by_address) else value.string(value)
+    return None
+
+
+def _hidden(value: Struct | Map, by_address: bool) -> bool:
+    return value.string_needs_pointer and not (by_address and value.addressable)
