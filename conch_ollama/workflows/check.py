@@ -12,7 +12,8 @@ from pathlib import Path
 from conch_ollama.errors import CheckError, RuntimeFailedError
 from conch_ollama.exporter.inputs import Inputs
 from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
-from conch_ollama.tokenizers.original import check_texts, encode
+from conch_ollama.tokenizers.corpus import CorpusText, corpus_for
+from conch_ollama.tokenizers.original import encode
 from conch_ollama.workflows.results import CheckResult
 
 _PROMPT = "1, 2, 3,"
@@ -23,22 +24,20 @@ _NUM_CTX = 1024
 
 @dataclass(frozen=True)
 class Expected:
-    """Token ids by the original tokenizer. `loose` texts are known gaps of llama.cpp: a difference is only told."""
+    """The corpus and its token ids by the original tokenizer."""
 
-    texts: tuple[str, ...]
+    texts: tuple[CorpusText, ...]
     ids: tuple[Sequence[int], ...]
-    loose: frozenset[str]
 
 
 def expected_ids(inputs: Inputs) -> Expected:
     """The corpus by the original tokenizer; for a GGUF base by llama.cpp with the base's own vocabulary."""
-    must, may_differ = check_texts(inputs.vocabulary.gaps)
-    texts = (*must, *may_differ)
+    texts = corpus_for(inputs.vocabulary.gaps)
     if inputs.tokenizer_folder is not None:
-        ids = tuple(encode(inputs.tokenizer_folder, texts, add_special_tokens=False))
-        return Expected(texts, ids, frozenset(may_differ))
+        ids = encode(inputs.tokenizer_folder, [item.text for item in texts], add_special_tokens=False)
+        return Expected(texts, tuple(ids))
     with LlamaCppWorker(inputs.base.path, num_ctx=_NUM_CTX, gpu_layers=0) as base:
-        return Expected(texts, tuple(base.tokenize(text) for text in texts), frozenset())
+        return Expected(texts, tuple(base.tokenize(item.text) for item in texts))
 
 
 def check_file(path: Path, expected: Expected, note: Callable[[str], None]) -> CheckResult:
@@ -61,24 +60,23 @@ def check_file(path: Path, expected: Expected, note: Callable[[str], None]) -> C
 
 def _gaps(worker: LlamaCppWorker, expected: Expected) -> list[str]:
     gaps = []
-    for text, ids in zip(expected.texts, expected.ids, strict=True):
-        found = worker.tokenize(text)
+    for item, ids in zip(expected.texts, expected.ids, strict=True):
+        found = worker.tokenize(item.text)
         if found == list(ids):
             continue
-        if text not in expected.loose:
+        if item.known_gap is None:
             raise CheckError(
-                f"the written file tokenises otherwise than the model was trained: {_difference(text, found, ids)}",
+                f"the written file tokenises otherwise than the model was trained: {_difference(item, found, ids)}",
                 hint="name the right pre-tokenizer with --pre, or report the model; --no-check writes it all the same",
             )
-        gaps.append(f"a known gap of llama.cpp: {_difference(text, found, ids)}")
+        gaps.append(f"known gap: {item.known_gap}: {_difference(item, found, ids)}")
     return gaps
 
 
-def _difference(text: str, found: Sequence[int], expected: Sequence[int]) -> str:
+def _difference(item: CorpusText, found: Sequence[int], expected: Sequence[int]) -> str:
     shared = next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), None)
     at = min(len(found), len(expected)) if shared is None else shared
-    short = text if len(text) <= 40 else f"{text[:40]}…"
     return (
-        f"{short!r} from token {at} on is {list(found[at : at + 3])} in the file, "
+        f"{item.name} from token {at} on is {list(found[at : at + 3])} in the file, "
         f"{list(expected[at : at + 3])} by the original tokenizer"
     )

@@ -105,8 +105,8 @@ def _template(inputs: Inputs, options: ExportOptions) -> _Template:
         return _Template(None, None, (), {"source": None, "family": None}, (warning,))
     vocabulary = inputs.vocabulary
     try:
-        bos = vocabulary.token_text("bos") or ""
-        jinja = JinjaTemplate(source, bos_token=bos, eos_token=vocabulary.token_text("eos") or "")
+        bos = vocabulary.bos_text
+        jinja = JinjaTemplate(source, bos_token=bos, eos_token=vocabulary.eos_text)
         found = match(jinja, add_bos=vocabulary.add_bos, bos_token=bos)
     except BadTemplateError as err:
         warning = f"the model's own chat template does not work: {err.message}; the Modelfile gets no TEMPLATE"
