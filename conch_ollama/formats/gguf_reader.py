@@ -123,6 +123,8 @@ class GGUFFile:
         """Flat float32 values of whole blocks."""
         if info.dtype in _DIRECT:
             return to_float32(raw, info.dtype)
+        if raw.size == 0:
+            return np.empty(0, dtype=np.float32)  # the package can't shape nothing
         from gguf.constants import GGMLQuantizationType
         from gguf.quants import dequantize
 
