@@ -35,17 +35,18 @@ class GgmlKernel:
     def __init__(self, path: Path) -> None:
         """Load the library at `path`; raises `NoKernelError` if it is not one, or lays out its blocks otherwise."""
         self.path = path
-        self.name = f"ggml ({path.name})"
         self._initialised: set[int] = set()
         self._lock = threading.Lock()
         try:
-            self._bind(ctypes.CDLL(str(path)))
+            library = ctypes.CDLL(str(path))
+            self._bind(library)
         except (OSError, AttributeError) as err:
             raise NoKernelError(f"{path} can't be used to quantise: {err}") from err
         for type in self.types:
             block = GGML_TYPES[type]
             if (self._block_elements(type), self._block_bytes(type)) != (block.elements, block.bytes):
                 raise NoKernelError(f"{path} has other blocks for {block.name} than conch writes")
+        self.name = f"ggml{_version(library)} ({path.name})"
 
     def _bind(self, library: ctypes.CDLL) -> None:
         # Signatures: ggml.h. Every name is looked up here, so that a library without one fails at once.
@@ -84,6 +85,16 @@ class GgmlKernel:
             if type not in self._initialised:
                 self._init(type)
                 self._initialised.add(type)
+
+
+def _version(library: ctypes.CDLL) -> str:
+    """The version with a space before it, or nothing: older builds don't tell theirs."""
+    try:
+        tell = library.ggml_version
+    except AttributeError:
+        return ""
+    tell.restype = ctypes.c_char_p
+    return " " + bytes(tell()).decode("ascii", errors="replace")
 
 
 def load_ggml() -> GgmlKernel | None:

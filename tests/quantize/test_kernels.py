@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,7 +32,9 @@ def _each() -> tuple[Kernel, ...]:
 def test_ggml_comes_before_numpy_for_every_type() -> None:
     for type in GGML.values():
         assert isinstance(kernel_for(type), GgmlKernel)
-    assert [kernel.name.split()[0] for kernel in available_kernels()] == ["ggml", "numpy"]
+    names = [kernel.name for kernel in available_kernels()]
+    assert re.fullmatch(r"ggml \d+\.\d+\.\d+ \(.+\.(so|dylib|dll)\)", names[0])
+    assert names[1:] == ["numpy"]
 
 
 @pytest.mark.usefixtures("without_library")
