@@ -1,4 +1,4 @@
-"""A Modelfile as data; `write` to text and `load`/`save` on disk. Reading the text is in modelfile_parse.
+"""A Modelfile as data; `write` to text, `load` and `save` on disk. The reading of its text is in modelfile_parse.
 
 TEMPLATE is written with Go escapes where a Modelfile can't hold a rune; other values that it can't hold get the nearest
 writable text and, in a comment above it, the exact value, which `parse` takes and Ollama does not see.
@@ -31,18 +31,18 @@ class ModelMessage:
 
 @dataclass(frozen=True)
 class Modelfile:
-    """`model` is FROM: a path, as written, or a model name. `comments` are the lines at the top, without `# `.
+    """`from_` is FROM: a path, as written, or a model name. `comments` are the lines at the top, without `# `.
 
     `parameters` are checked against Ollama's types (`stop` is a tuple). `renderer`, `parser` and `requires` are errors
     before Ollama 0.12. `deprecated` lists parameters that Ollama ignores, found in reading.
     """
 
-    model: str
+    from_: str
     template: str | None = None
     system: str | None = None
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     messages: tuple[ModelMessage, ...] = ()
-    licenses: tuple[str, ...] = ()
+    license: tuple[str, ...] = ()
     adapter: str | None = None
     renderer: str | None = None
     parser: str | None = None
@@ -105,7 +105,7 @@ def write(modelfile: Modelfile) -> str:
 
 def _instructions(modelfile: Modelfile) -> Iterator[tuple[str, str, tuple[Quote, ...]]]:
     """(keyword and name, value, quotes in order of preference) in the order of the file."""
-    yield "FROM", modelfile.model, _BARE
+    yield "FROM", modelfile.from_, _BARE
     if modelfile.adapter is not None:
         yield "ADAPTER", modelfile.adapter, _BARE
     for keyword in ("renderer", "parser", "requires"):
@@ -124,7 +124,7 @@ def _instructions(modelfile: Modelfile) -> Iterator[tuple[str, str, tuple[Quote,
                 yield f"PARAMETER {name}", parameter_text(single), _BARE
     for message in modelfile.messages:
         yield f"MESSAGE {message.role}", message.content, _BLOCK
-    for text in modelfile.licenses:
+    for text in modelfile.license:
         yield "LICENSE", text, _BLOCK
 
 
@@ -135,8 +135,8 @@ def parse(text: str) -> Modelfile:
     return parse_text(text)
 
 
-def load(path: Path) -> Modelfile:
-    """Reads a Modelfile in UTF-8 or, by its byte order mark, UTF-16."""
+def read_text(path: Path) -> str:
+    """The text of a Modelfile in UTF-8 or, by its byte order mark, UTF-16; line ends as they are."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError as err:
@@ -147,11 +147,18 @@ def load(path: Path) -> Modelfile:
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     try:
-        return parse(raw.decode(encoding))
+        return raw.decode(encoding)
     except UnicodeDecodeError as err:
         raise BadModelfileError(
             f"{path}: byte {err.start} is not {encoding.removesuffix('-sig').upper()}", hint="save the file as UTF-8"
         ) from err
+
+
+def load(path: Path) -> Modelfile:
+    """Reads and parses a Modelfile; errors name the file."""
+    text = read_text(path)
+    try:
+        return parse(text)
     except BadModelfileError as err:
         raise BadModelfileError(f"{path}: {err.message}", hint=err.hint) from err
 

@@ -41,7 +41,7 @@ def parse_text(text: str) -> Modelfile:
             collected.add(instruction)
         except BadModelfileError as err:
             raise BadModelfileError(f"line {instruction.line}: {err.message}", hint=err.hint) from err
-    if "model" not in collected.values:
+    if "from_" not in collected.values:
         raise BadModelfileError("no FROM line", hint="a Modelfile names its model: FROM ./model.gguf")
     if collected.stops:
         collected.parameters["stop"] = tuple(collected.stops)
@@ -49,7 +49,7 @@ def parse_text(text: str) -> Modelfile:
         **collected.values,
         parameters=collected.parameters,
         messages=tuple(collected.messages),
-        licenses=tuple(collected.licenses),
+        license=tuple(collected.licenses),
         deprecated=tuple(collected.deprecated),
         comments=tuple(comments),
     )
@@ -67,13 +67,13 @@ class _Collected:
     def add(self, instruction: Instruction) -> None:
         keyword, name, value = instruction.keyword, instruction.name, instruction.value
         if keyword == "from":
-            if "model" in self.values:
+            if "from_" in self.values:
                 raise BadModelfileError(
                     f"FROM {value}: a second FROM", hint="projectors beside the model are not handled"
                 )
             if not value:
                 raise BadModelfileError("FROM names nothing")
-            self.values["model"] = value
+            self.values["from_"] = value
         elif keyword == "license":
             self.licenses.append(value)
         elif keyword == "message":

@@ -150,7 +150,7 @@ def _go_unquote(text: str) -> str:
     return value
 
 
-def same_parameters(
+def differing_parameters(
     meant: Mapping[str, ParameterValue], shown: Mapping[str, ParameterValue]
 ) -> list[tuple[str, ParameterValue | None, ParameterValue | None]]:
     """(name, meant, shown) where they differ. Floats are compared in single precision, in which Ollama holds them."""

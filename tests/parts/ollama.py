@@ -139,6 +139,7 @@ class OllamaServer:
 
     `.host` the URL, `.port`, `.version`, `.log` what the server wrote (`debug=True`: with the rendered prompts),
     `.program` the executable, `.environment` the variables to run it with against this server.
+    Chat with `num_thread: 1`: on a shared machine Ollama's default of all cores is ten times slower.
     """
 
     def __init__(
