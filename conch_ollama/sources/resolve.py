@@ -12,6 +12,7 @@ from typing import Literal
 
 from conch_ollama.errors import BadFileError, HubError, ModelNameError, NotFoundError, UsageError
 from conch_ollama.formats.gguf_reader import GGUFFile
+from conch_ollama.formats.positional import PositionalFile
 from conch_ollama.sources.gguf_kinds import refuse_other_than_model, text_value
 from conch_ollama.sources.hub import Snapshot, fetch_snapshot, is_hub_id
 from conch_ollama.sources.hub_cache import is_cache_folder, origin_of, snapshot_in
@@ -53,13 +54,13 @@ def resolve_base(text: str | Path, *, hub: Hub = "huggingface", revision: str | 
         return _from_path(path, revision)
     scheme, _, rest = given.partition(":")
     match scheme:
-        case "hf" if is_hub_id(rest):
+        case "hf" if _is_repo(rest):
             return _from_hub(rest, "huggingface", revision)
-        case "modelscope" if is_hub_id(rest):
+        case "modelscope" if _is_repo(rest):
             return _from_hub(rest, "modelscope", revision)
         case "ollama" if rest:
-            return _from_ollama(rest)
-    if given.startswith(_PAGE) and is_hub_id(given.removeprefix(_PAGE).rstrip("/")):
+            return _from_stored(find_model(rest), revision)
+    if given.startswith(_PAGE) and _is_repo(given.removeprefix(_PAGE).rstrip("/")):
         return _from_hub(given.removeprefix(_PAGE).rstrip("/"), hub, revision)
     if _looks_like_path(given):
         raise NotFoundError(f"{given} is not there", hint="check the path; it is taken from the current folder")
@@ -68,11 +69,10 @@ def resolve_base(text: str | Path, *, hub: Hub = "huggingface", revision: str | 
 
 def _from_name(given: str, hub: Hub, revision: str | None) -> Base:
     """A text that is no path: hub id or name of an Ollama model."""
-    wants_hub = is_hub_id(given.partition("@")[0])
     stored, without = _look_in_ollama(given)
-    if not wants_hub:
+    if not _is_repo(given):
         if stored is not None:
-            return _from_stored(stored)
+            return _from_stored(stored, revision)
         raise NotFoundError(
             f"{given!r} is no base model: there is no such path, it is no hub id (org/name), and {without}",
             hint="give a folder, a GGUF, an id on the hub such as Qwen/Qwen2.5-0.5B-Instruct, or an Ollama model",
@@ -106,11 +106,8 @@ def _from_hub(given: str, hub: Hub, revision: str | None) -> Base:
     return _folder(found.path, found.repo.rpartition("/")[2], found.repo, found.revision, hub)
 
 
-def _from_ollama(name: str) -> Base:
-    return _from_stored(find_model(name))
-
-
-def _from_stored(stored: StoredModel) -> Base:
+def _from_stored(stored: StoredModel, revision: str | None) -> Base:
+    _refuse_revision(f"the Ollama model {stored.short}", revision)
     return _gguf(stored.path, name=stored.short, origin="ollama", ollama=stored)
 
 
@@ -119,8 +116,7 @@ def _from_path(path: Path, revision: str | None) -> Base:
         if is_cache_folder(path):
             path = snapshot_in(path, revision)
             revision = None
-        if revision is not None:
-            raise UsageError(f"{path} is a folder: it has no revision {revision} to choose", hint="leave it out")
+        _refuse_revision(str(path), revision)
         source = origin_of(path)
         if source is not None:
             repo, commit = source
@@ -131,12 +127,23 @@ def _from_path(path: Path, revision: str | None) -> Base:
         return _folder(path, path.resolve().name, None, None, "folder")
     if not path.exists():
         raise NotFoundError(f"{path} is not there", hint="check the path")
-    with path.open("rb") as file:
-        if file.read(4) == b"GGUF" or path.suffix.lower() == ".gguf":
+    _refuse_revision(str(path), revision)
+    with PositionalFile(path) as file:
+        if file.read(0, min(4, file.size)).tobytes() == b"GGUF" or path.suffix.lower() == ".gguf":
             return _gguf(path, name=path.stem, origin="file")
     if path.suffix in (".safetensors", ".json", ".bin"):
         raise UsageError(f"{path} is one file of a model", hint=f"give the folder: {path.parent}")
     raise BadFileError(f"{path} is neither a folder nor a GGUF", hint="give a Hugging Face folder or a .gguf file")
+
+
+def _refuse_revision(what: str, revision: str | None) -> None:
+    if revision is not None:
+        raise UsageError(f"{what} has no revision {revision} to choose", hint="a revision belongs to an id on a hub")
+
+
+def _is_repo(text: str) -> bool:
+    """Whether this looks like `org/name` or `org/name@revision`."""
+    return is_hub_id(text.partition("@")[0])
 
 
 def _folder(path: Path, name: str, repo: str | None, revision: str | None, origin: str) -> Base:
