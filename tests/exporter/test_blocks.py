@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,4 +30,4 @@ def test_blocks_are_closed_under_an_order(groups: list[int], block_bytes: int, r
     assert blocks[0][0] == 0 and blocks[-1][1] == len(order)
     for start, stop in blocks:
         assert sorted(array[start:stop]) == list(range(start, stop))
-    assert all(a[1] == b[0] for a, b in zip(blocks, blocks[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(blocks))

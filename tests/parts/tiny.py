@@ -15,16 +15,24 @@ import numpy as np
 from tests.architectures.checkpoints import Checkpoint
 
 CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-_TEXTS = ["the magic conch of the burger shop", "蟹堡王的神奇海螺", "def main():\n    return 42\n", "once upon a time"] * 4
+_TEXTS = [
+    "the magic conch of the burger shop",
+    "蟹堡王的神奇海螺",
+    "def main():\n    return 42\n",
+    "once upon a time",
+] * 4
 
 
 def config(model_type: str = "llama", **changes: Any) -> dict[str, Any]:
     """config.json of a tiny model; `vocab_size` fits the tokenizer of `write_tokenizer`."""
     found = {
-        "architectures": [{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}[model_type]],
+        "architectures": [
+            {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}[model_type]
+        ],
         "model_type": model_type,
         "hidden_act": "silu",
         "hidden_size": 64,
@@ -46,7 +54,9 @@ def config(model_type: str = "llama", **changes: Any) -> dict[str, Any]:
     return {**found, **changes}
 
 
-def write_model(folder: Path, model_type: str = "llama", *, shards: int = 1, dtype: str = "BF16", **changes: Any) -> Path:
+def write_model(
+    folder: Path, model_type: str = "llama", *, shards: int = 1, dtype: str = "BF16", **changes: Any
+) -> Path:
     """A Hugging Face folder: weights, configuration, tokenizer, chat template."""
     checkpoint = Checkpoint(f"tiny-{model_type}", config(model_type, **changes), "", dtype, shards)
     checkpoint.write(folder)
