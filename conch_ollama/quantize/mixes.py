@@ -171,8 +171,6 @@ def _is_token_embedding(name: str) -> bool:
 
 
 def _category(name: str) -> str:
-    if name == "output.weight" or _is_token_embedding(name):
-        return "other"
     return next((category for part, category in _CATEGORIES if part in name), "other")
 
 

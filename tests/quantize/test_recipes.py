@@ -88,6 +88,24 @@ def test_fall_back_to_half_precision_says_why() -> None:
     assert query.reason == "272 columns are no multiple of 32: F16 instead of Q8_0"
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "type"),
+    [
+        ("blk.0.attn_q.weight", (2, 256), "Q4_K"),
+        ("blk.0.attn_q.weight", (1, 256), "F32"),  # a vector to ggml
+        ("blk.0.ffn_up_exps.weight", (8, 1, 256), "Q4_K"),
+        ("blk.0.attn_q.bias", (2, 256), "F32"),
+        ("blk.0.attn_q_norm.weight", (2, 256), "F32"),
+        ("blk.0.ffn_gate_inp.weight", (8, 256), "F32"),
+        ("position_embd.weight", (8, 256), "F32"),
+        ("output_norm.weight", (256,), "F32"),
+    ],
+)
+def test_what_takes_part(name: str, shape: tuple[int, ...], type: str) -> None:
+    (choice,) = choose_types("q4_K_M", [(name, shape)], metadata=metadata(Model("one tensor")))
+    assert (choice.name, type_name(choice.type), choice.reason) == (name, type, None)
+
+
 def test_head_counts_may_be_arrays() -> None:
     """Then the first layer's counts decide, as in llama_hparams::n_gqa."""
     model = Model("arrays", kv_heads=8)
