@@ -26,12 +26,19 @@ class ExportFolder:
 
     @property
     def sha256(self) -> str | None:
-        """Hash of the GGUF as export.json records it."""
-        for file in self.report.get("files", []):
-            if file.get("file") == self.gguf.name:
-                found = file.get("sha256")
-                return found if isinstance(found, str) else None
-        return None
+        """Hash of the GGUF as export.json records it, unless the file has changed size since."""
+        file = self._file
+        return str(file["sha256"]) if file and self.gguf.stat().st_size == file.get("bytes") else None
+
+    @property
+    def recipe(self) -> str | None:
+        """The type that the GGUF was exported with ("q4_K_M")."""
+        file = self._file
+        return str(file["type"]) if file else None
+
+    @property
+    def _file(self) -> Mapping[str, Any] | None:
+        return next((file for file in self.report.get("files", []) if file.get("file") == self.gguf.name), None)
 
 
 def open_export_folder(path: Path) -> ExportFolder:

@@ -47,6 +47,7 @@ def register(
         name=chosen,
         host=host,
         sha256=exported.sha256,
+        quantization=exported.recipe,
         ask=ask,
         progress=lambda done, total: events.progress(done, total, exported.gguf.name),
     )
