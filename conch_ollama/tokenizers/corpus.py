@@ -6,15 +6,9 @@ vocabulary its ids must be equal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-# Gaps of `Vocabulary.gaps` -> what they mean.
-GAPS: Mapping[str, str] = {
-    "nfc": "the tokenizer normalises to NFC, llama.cpp does not",
-    "capitals": "llama.cpp splits capitals and combining marks outside ASCII otherwise",
-    "normalizer": "the tokenizer changes text, llama.cpp does not",
-}
+from conch_ollama.tokenizers.pretokenizer_table import GAPS
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,8 @@ CORPUS: tuple[CorpusText, ...] = (
         "punctuation", "...!!!???---===```'''\"\"\" ~~~ <<>> || && ## @@ $$ %% ^^ ** (())[[]]{{}} \\n \\t /a/b/c"
     ),
     CorpusText("accents", "naïve café Zürich Ångström œuvre ¿Qué? ¡Olé! ½ ² ™ € → ∑ √"),
-    CorpusText("invisible", "nbsp\u00a0em\u2003full\u3000width zero\u200bwidth bom\ufeff end"),
+    CorpusText("invisible", "nbsp\u00a0em\u2003full\u3000width zero\u200bwidth bom\ufeff end", ("spaces",)),
+    CorpusText("wide spaces", "全形\u3000空格，蟹堡\u3000薯條", ("spaces",)),
     CorpusText("mixed", "混合 mixed テキスト text 한국어 123 العربية 😀, end."),
     CorpusText("identifiers", "camelCase snake_case kebab-case SCREAMING_CASE HTTPServer iPhone15Pro"),
     CorpusText("addresses", "https://example.com/path?query=1&b=%20#frag user.name+tag@example.co.uk"),

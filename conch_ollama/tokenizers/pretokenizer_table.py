@@ -11,7 +11,17 @@ stands first and is chosen, because older runtimes know it too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+# Known differences between llama.cpp and an original tokenizer, in words.
+GAPS: Mapping[str, str] = {
+    "nfc": "the tokenizer normalises to NFC and llama.cpp does not: decomposed text gets other ids",
+    "normalizer": "the tokenizer changes text before it splits it, llama.cpp does not",
+    "capitals": "llama.cpp splits capitals and combining marks outside ASCII as if they were small letters and symbols",
+    "spaces": "llama.cpp splits letters after no-break, wide and other non-ASCII spaces otherwise",
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class PreTokenizer:
     ignore_merges: bool = False  # a word that is a token is taken whole, without merges
     add_bos: bool = False  # what llama.cpp does without `tokenizer.ggml.add_bos_token`
     default_bos: bool = True  # without `bos_token_id` llama.cpp takes id 11 (False: none)
-    gap: str | None = None  # where llama.cpp's adaptation differs from the patterns
+    gap: str | None = None  # where llama.cpp's adaptation differs from the patterns: a key of GAPS
 
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -48,8 +58,6 @@ _O200K = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_SUFFIX}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_SUFFIX}?|"
     rf"\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_NEWLINES_AND_SPACES}"
 )
-_YOUTU = _O200K.replace(r"\p{N}{1,3}|", r"\p{N}|")
-_O200K_GAP = "capitals and combining marks outside ASCII are split as if they were small letters and symbols"
 
 _HAN_KANA = "[一-龥\u3040-ゟ゠-ヿ]+"
 _HAN_HANGUL = "[一-龥ࠀ-一가-\ud7ff]+"
@@ -100,14 +108,15 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
             _HAN_HANGUL,
             r"\p{N}+",
         ),
+        gap="spaces",
     ),
-    PreTokenizer(("deepseek-coder",), (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _HAN_HANGUL, _DIGIT)),
+    PreTokenizer(("deepseek-coder",), (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _HAN_HANGUL, _DIGIT), gap="spaces"),
     PreTokenizer(("deepseek-v3", "hunyuan-dense", "joyai-llm"), (_DIGITS_3, _HAN_KANA, _DEEPSEEK_V3)),
     PreTokenizer(("falcon",), (r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")),
     PreTokenizer(("poro-chat", "bloom", "gpt3-finnish"), (_BLOOM,)),
     PreTokenizer(("viking",), (_BLOOM, _DIGIT)),
-    PreTokenizer(("tekken",), (_TEKKEN,), ignore_merges=True, add_bos=True, gap=_O200K_GAP),
-    PreTokenizer(("gpt-4o", "llama4", "kanana2", "minimax-m2"), (_O200K,), gap=_O200K_GAP),
+    PreTokenizer(("tekken",), (_TEKKEN,), ignore_merges=True, add_bos=True, gap="capitals"),
+    PreTokenizer(("gpt-4o", "llama4", "kanana2", "minimax-m2"), (_O200K,), gap="capitals"),
     PreTokenizer(
         ("seed-coder",),
         (rf"{_SUFFIX}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|{_NEWLINES_AND_SPACES}",),
@@ -126,11 +135,6 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
             rf"{_SUFFIX}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}|"
             r" ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",
         ),
-    ),
-    PreTokenizer(
-        ("youtu",),
-        ("[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥\u3040-ゟ゠-ヿ]+", _YOUTU),
-        ignore_merges=True,
     ),
     PreTokenizer(("minicpm5",), (_DIGITS_3, _CL100K.replace(r"\p{N}{1,3}", r"\p{N}+")), ignore_merges=True),
     PreTokenizer(
@@ -158,6 +162,7 @@ OTHER_NAMES: tuple[str, ...] = (
     "roberta-bpe",
     "superbpe",
     "tiny_aya",
+    "youtu",
 )
 
 

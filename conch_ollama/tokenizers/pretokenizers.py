@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from conch_ollama.errors import BadConfigError, UnknownPreTokenizerError
-from conch_ollama.tokenizers.pretokenizer_table import PRE_TOKENIZERS, PreTokenizer, known_names, row_of
+from conch_ollama.tokenizers.pretokenizer_table import GAPS, PRE_TOKENIZERS, PreTokenizer, known_names, row_of
 from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles
 
 # Every text tells some rows apart; all are NFC. U+0085 is left out: llama.cpp's `\s` differs there from everybody's.
@@ -57,7 +57,7 @@ class Recognised:
     name: str
     row: PreTokenizer | None
     warnings: tuple[str, ...]
-    gaps: frozenset[str]  # "nfc": decomposed text differs; "capitals": capitals and marks outside ASCII differ
+    gaps: frozenset[str]  # keys of GAPS
 
 
 def recognise(files: TokenizerFiles, *, pre: str | None = None, has_bos: bool = False) -> Recognised:
@@ -97,8 +97,8 @@ def _result(
     name: str, row: PreTokenizer | None, ignore_merges: bool, warnings: list[str], gaps: set[str]
 ) -> Recognised:
     if row is not None and row.gap:
-        gaps.add("capitals")
-        warnings.append(f"llama.cpp's pre-tokenizer {name!r} differs from the original: {row.gap}")
+        gaps.add(row.gap)
+        warnings.append(f"pre-tokenizer {name!r}: {GAPS[row.gap]}")
     if row is not None and row.ignore_merges != ignore_merges:
         does, original = ("skips", "applies") if row.ignore_merges else ("applies", "skips")
         warnings.append(
@@ -148,7 +148,7 @@ def _check_normalizer(files: TokenizerFiles, probe: Any, *, forced: bool) -> tup
             )
         return [message], {"normalizer"}
     if normalizer.normalize_str(_DECOMPOSED) == _COMPOSED:
-        return ["the tokenizer normalises to NFC and llama.cpp does not: decomposed text gets other ids"], {"nfc"}
+        return [GAPS["nfc"]], {"nfc"}
     return [], set()
 
 

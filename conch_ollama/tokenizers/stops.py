@@ -75,10 +75,13 @@ def find_stops(
     for index in stop_ids:
         if index in (eos, eot, eom) or texts.get(index) in EOG_TEXTS:
             continue
-        if eot is None:
+        # Two keys can hold a further stop. Where no template tells which ends a turn, a second EOS probably does.
+        if eot is None and not ends:
             eot = index
         elif eom is None:
             eom = index
+        elif eot is None:
+            eot = index
         else:
             warnings.append(f"llama.cpp does not stop at {texts.get(index, index)!r}: it needs a stop string")
     strings = tuple(texts[index] for index in stop_ids if index in texts)

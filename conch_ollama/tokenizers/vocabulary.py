@@ -41,7 +41,8 @@ class Vocabulary:
     """Tokens with their types, special ids, chat templates and what ends a turn.
 
     `special` maps "bos", "eos", "eot", "eom", "unk", "sep", "pad", "mask" to ids. `gaps` are known differences between
-    llama.cpp and the original tokenizer ("nfc", "capitals", "normalizer", "text:…"), `warnings` say them in words.
+    llama.cpp and the original tokenizer: keys of GAPS, and "text:…" for a text that only llama.cpp takes for a special
+    token. `warnings` say them in words.
     """
 
     model: str
@@ -171,10 +172,14 @@ def read_vocabulary(
 
 
 def _add_flags(add: Mapping[str, bool], recognised: Recognised, *, has_bos: bool) -> dict[str, bool]:
-    """What the files decide; and never a BOS that does not exist (llama.cpp would take id 11)."""
+    """What the files decide; undecided means no BOS, which is said where llama.cpp's default for the name is another.
+
+    A BOS that does not exist is never added: llama.cpp would take id 11.
+    """
     flags = dict(add)
-    default = recognised.row is not None and recognised.row.add_bos
-    if not has_bos and flags.get("bos", default):
+    if "bos" not in flags and recognised.row is not None and recognised.row.add_bos:
+        flags["bos"] = False
+    if not has_bos and flags.get("bos"):
         flags["bos"] = False
     return flags
 
