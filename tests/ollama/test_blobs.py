@@ -14,6 +14,7 @@ from conch_ollama.errors import (
 )
 from conch_ollama.ollama.blobs import CHUNK_BYTES, file_sha256, has_blob, upload
 from conch_ollama.ollama.client import OllamaClient
+from tests.ollama.store import blobs
 from tests.ollama.stub_server import StubHandler, stub_server
 from tests.parts.ollama import OllamaServer
 
@@ -55,16 +56,13 @@ def test_hash(blob: Path) -> None:
 def test_another_file_than_was_meant(ollama_server: OllamaServer, blob: Path) -> None:
     blob.write_bytes(b"another" + blob.read_bytes())
     meant = "0" * 64
-    before = sorted((ollama_server.models / "blobs").iterdir())
+    before = blobs(ollama_server)
     with OllamaClient(ollama_server.host) as client, pytest.raises(BadFileError) as caught:
         upload(client, blob, meant)
     assert caught.value.code == "bad-file"
     assert str(blob) in caught.value.message
     assert meant in caught.value.message
-    left = [
-        p for p in (ollama_server.models / "blobs").iterdir() if p not in before and sha256(p) in (meant, sha256(blob))
-    ]
-    assert left == []
+    assert blobs(ollama_server) == before
 
 
 @pytest.mark.bad_input("upload: the file becomes shorter")
