@@ -19,6 +19,7 @@ from conch_ollama.errors import ConchError, HubError, NotFoundError
 from conch_ollama.formats.partial_file import output_error
 from conch_ollama.sources.checkpoint import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_weight_map
 from conch_ollama.sources.folder import read_base_config, refuse_quantized
+from conch_ollama.sources.hub_blobs import fetch_blob
 from conch_ollama.sources.hub_cache import snapshot_in
 
 #: Everything but the weights: configuration, tokenizer, chat template, licence.
@@ -38,7 +39,9 @@ SMALL_FILES = (
     "README.md",
 )
 #: Failures of this machine's disk, not of the hub.
-_DISK = frozenset({errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_DISK = frozenset(
+    getattr(errno, name, errno.ENOSPC) for name in ["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR"]
+)
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 
 
@@ -93,6 +96,11 @@ def fetch_snapshot(
     weights = _weights(folder, names)
     if not weights:
         raise _no_model(repo, names, endpoint)
+    for name in weights:
+        try:
+            fetch_blob(repo, name, commit, cache=cache, endpoint=endpoint)
+        except Exception as err:
+            raise _translated(err, repo, revision, endpoint) from err
     fetch(commit, map(glob.escape, weights))
     _remember(cache, repo, revision or "main", commit)
     return Snapshot(folder, repo, commit)
