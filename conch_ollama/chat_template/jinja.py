@@ -55,6 +55,16 @@ class JinjaTemplate:
         except (RecursionError, SyntaxError, TypeError, ValueError) as err:
             raise BadTemplateError(f"chat template (Jinja) does not compile: {err}") from err
 
+    def at(self, moment: datetime) -> JinjaTemplate:
+        """The same template with a clock that stands still."""
+        return JinjaTemplate(
+            self.source,
+            bos_token=self.bos_token,
+            eos_token=self.eos_token,
+            special_tokens=self.special_tokens,
+            now=lambda: moment,
+        )
+
     def render(
         self,
         messages: Sequence[Message],

@@ -1,8 +1,8 @@
 """Renders a chat as Ollama does: its preparation of the messages, then the Go template.
 
 No server and no tokens: the dropping of old messages past num_ctx is not done here, but `check_truncations` renders
-what the server renders on the way, since an error there fails the request. Source: server/prompt.go, server/routes.go and
-template/template.go of Ollama, at 0.9.3 and later.
+what the server renders on the way, since an error there fails the request. Source: server/prompt.go,
+server/routes.go and template/template.go of Ollama, at 0.9.3 and later.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def render_chat(
     """The prompt Ollama makes of a chat request.
 
     `system` is the model's SYSTEM, `family` its architecture in the GGUF, `name` the name it is registered under; the
-    last two decide whether old thoughts are stripped. Raises BadTemplateError where the server would answer with an error.
+    last two decide whether old thoughts are stripped. Raises BadTemplateError where the server would answer an error.
     """
     parsed = OllamaTemplate(template, version) if isinstance(template, str) else template
     return parsed.execute(prepare(messages, system=system, family=family, name=name), tools, think)

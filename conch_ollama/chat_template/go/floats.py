@@ -9,14 +9,16 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 _WIDE = Context(prec=4000, Emin=-9999, Emax=9999)
 
 
-def format_float(value: float, verb: str, precision: int = -1) -> str:
-    """strconv.FormatFloat for e, E, f, g, G. `precision` -1 is the shortest form."""
+def format_float(value: float, verb: str, precision: int = -1) -> str:  # noqa: PLR0911 a table of verbs
+    """strconv.FormatFloat for b, e, E, f, g, G, x and X. `precision` -1 is the shortest form."""
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     if math.isnan(value):
         return "NaN"
     sign = "-" if math.copysign(1.0, value) < 0 else ""
     shortest = precision < 0
+    if verb in "bxX":
+        return sign + _binary(abs(value), verb, precision)
     digits, point = _digits(abs(value), verb, precision)
     if verb in "eE":
         return sign + _exponent(digits, point, verb, max(len(digits) - 1, 0) if shortest else precision)
@@ -40,6 +42,24 @@ def json_float(value: float) -> str:
         text = format_float(value, "e")
         return text[:-2] + text[-1] if text[-4:-1] == "e-0" else text
     return format_float(value, "f")
+
+
+def _binary(value: float, verb: str, precision: int) -> str:
+    """Powers of two: a whole mantissa for b, a hexadecimal fraction for x."""
+    fraction, exponent = math.frexp(value)
+    if verb == "b":
+        return f"{int(fraction * 2**53)}p{exponent - 53:+d}" if value else "0p-1074"
+    mantissa, power = (int(fraction * 2**53), exponent - 1) if value else (0, 0)
+    if 0 <= precision < 13:
+        unit = 1 << (52 - 4 * precision)
+        below = mantissa % unit
+        mantissa += unit - below if 2 * below > unit - (mantissa // unit) % 2 else -below
+        if mantissa >> 53:
+            mantissa, power = mantissa >> 1, power + 1
+    digits = f"{mantissa & (1 << 52) - 1:013x}"
+    digits = digits.rstrip("0") if precision < 0 else digits[:precision].ljust(precision, "0")
+    text = f"0x{mantissa >> 52}{'.' + digits if digits else ''}p{'-' if power < 0 else '+'}{abs(power):02d}"
+    return text.upper() if verb == "X" else text
 
 
 def _digits(value: float, verb: str, precision: int) -> tuple[str, int]:

@@ -22,7 +22,6 @@ from conch_ollama.chat_template.go.values import (
     string_method,
     type_name,
 )
-from conch_ollama.errors import BadTemplateError
 
 _BASES = {"b": (2, "b"), "o": (8, "o"), "O": (8, "o"), "x": (16, "x"), "X": (16, "X")}
 _STRINGABLE = "vsxXq"
@@ -54,7 +53,7 @@ PLAIN = Flags()
 def show(value: Value, verb: str = "v", flags: Flags = PLAIN, depth: int = 0, erring: bool = False) -> bytes:  # noqa: PLR0911
     """One operand by one verb. `depth` is 0 for the operand itself, more for what it holds."""
     if value is None or isinstance(value, Nil):
-        return (flags.pad(b"<nil>") if depth == 0 else b"<nil>") if verb == "v" or depth else bad_verb(value, verb)
+        return (flags.pad(b"<nil>") if depth == 0 else b"<nil>") if verb in "vT" or depth else bad_verb(value, verb)
     if verb == "T":
         return _string(type_name(value).encode(), "s", flags)
     if not erring and verb in _STRINGABLE:
@@ -75,7 +74,9 @@ def show(value: Value, verb: str = "v", flags: Flags = PLAIN, depth: int = 0, er
     return _composite(value, verb, flags, depth, erring)
 
 
-def _composite(value: Value, verb: str, flags: Flags, depth: int, erring: bool) -> bytes:
+def _composite(  # noqa: PLR0911 a table of types
+    value: Value, verb: str, flags: Flags, depth: int, erring: bool
+) -> bytes:
     if isinstance(value, Slice):
         if value.type == "uint8" and verb in "sqxX":
             return _string(bytes(int(item) for item in value.items if isinstance(item, int)), verb, flags)
@@ -95,6 +96,8 @@ def _composite(value: Value, verb: str, flags: Flags, depth: int, erring: bool) 
         return b"{" + b" ".join(parts) + b"}"
     if isinstance(value, Pointer) and value.target is not None and depth == 0:
         return b"&" + _composite(value.target, verb, flags, depth + 1, erring)
+    if verb not in "vbodxX":
+        return bad_verb(value, verb, flags)
     return b"<nil>" if is_nil(value) else b"0xc000012345"
 
 
@@ -163,9 +166,7 @@ def _rune(value: int, verb: str, flags: Flags) -> bytes:
 
 
 def _float(value: float, verb: str, flags: Flags) -> bytes:
-    if verb not in "vgGeEfF":
-        if verb in "bxX" or flags.sharp:
-            raise BadTemplateError(f"Go template: printf %{verb} of a float is not handled")
+    if verb not in "vgGeEfFbxX":
         return bad_verb(value, verb, flags)
     precision = flags.precision if flags.precision is not None else 6 if verb in "eEfF" else -1
     text = format_float(value, {"v": "g", "F": "f"}.get(verb, verb), precision)
@@ -173,6 +174,8 @@ def _float(value: float, verb: str, flags: Flags) -> bytes:
         text = "+" + text
     if flags.space and text[0] == "+" and not flags.plus:
         text = " " + text[1:]
+    if flags.sharp and verb != "b" and text[1] not in "IN":
+        text = _with_point(text, verb, precision)
     if text[1] in "IN":
         return flags.pad((text[1:] if not flags.plus and text[0] == "+" else text).encode(), zero=False)
     if flags.plus or text[0] != "+":
@@ -183,8 +186,20 @@ def _float(value: float, verb: str, flags: Flags) -> bytes:
     return flags.pad(text[1:].encode())
 
 
+def _with_point(text: str, verb: str, precision: int) -> str:
+    """The # flag of floats: always a decimal point, and trailing zeros up to the precision (6 if there is none)."""
+    wanted = (6 if precision < 0 else precision) if verb in "vgGx" else 0
+    at = next((at for at, char in enumerate(text) if char in ("pP" if verb in "xX" else "eEpP")), len(text))
+    number, tail = text[:at], text[at:]
+    digits = number[1:].replace(".", "")
+    if "." not in number:
+        wanted -= digits == "0"
+        number += "."
+    return number + "0" * max(wanted - len(digits.lstrip("0")), 0) + tail
+
+
 def _complex(value: complex, verb: str, flags: Flags) -> bytes:
-    if verb not in "vgGeEfF":
+    if verb not in "vgGeEfFbxX":
         return bad_verb(value, verb, flags)
     signed = Flags(flags.sharp, flags.zero, True, flags.minus, flags.space, False, flags.width, flags.precision)
     return b"(" + _float(value.real, verb, flags) + _float(value.imag, verb, signed) + b"i)"
