@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from conch_ollama.errors import BadFileError, NotFoundError, TruncatedFileError
 
+#: macOS reads no more than 2 GiB at once.
+_AT_ONCE = 1 << 30
+
 
 class PositionalFile:
     """An open file and its size in bytes at opening.
@@ -46,7 +49,7 @@ class PositionalFile:
         view = buffer.data
         done = 0
         while done < count:
-            step = self._read_into(view[done:], offset + done)
+            step = self._read_into(view[done : done + _AT_ONCE], offset + done)
             if step == 0:
                 raise self._truncated(what, offset + count, offset + done)
             done += step

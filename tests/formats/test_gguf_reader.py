@@ -78,6 +78,34 @@ def test_rows_of_a_real_file_are_those_of_the_reference_dequantisation(
         assert np.array_equal(np.concatenate(list(parts)), gguf.quants.dequantize(tensor.data, tensor.tensor_type))
 
 
+def dequantisable() -> list[GGMLQuantizationType]:
+    """Every type that the package can dequantise."""
+    found = []
+    for kind, (_, nbytes) in GGML_QUANT_SIZES.items():
+        try:
+            gguf.quants.dequantize(np.zeros((1, nbytes), np.uint8), kind)
+        except NotImplementedError:
+            continue
+        found.append(kind)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # random scales may be infinite
+@pytest.mark.parametrize("kind", dequantisable(), ids=lambda kind: kind.name)
+def test_rows_of_every_type_are_those_of_the_whole(tmp_path: Path, kind: GGMLQuantizationType) -> None:
+    elements, nbytes = GGML_QUANT_SIZES[kind]
+    columns = 2 * elements
+    blocks = np.random.default_rng(int(kind)).integers(0, 256, (6, 2 * nbytes), dtype=np.uint8)
+    content = raw.gguf([], [raw.tensor("w", (columns, 3, 2), kind, 0)], blocks.tobytes())
+    whole = gguf.quants.dequantize(blocks, kind).astype(np.float32)
+    with GGUFFile(raw.write(tmp_path / "x", content)) as file:
+        assert file.tensors["w"].shape == (2, 3, columns)
+        assert np.array_equal(file.read_rows("w").reshape(6, columns), whole, equal_nan=True)
+        assert np.array_equal(file.read_rows("w", 1, 2)[0], whole[3:], equal_nan=True)
+        assert file.read_rows("w", 1, 1).shape == (0, 3, columns)
+        assert file.read_raw("w", 1, 2).tobytes() == blocks[3:].tobytes()
+
+
 def test_opening_a_large_vocabulary_decodes_nothing_of_it(tmp_path: Path) -> None:
     tokens: list[str | bytes] = [f"tok{number}" * 3 for number in range(300_000)]
     path = raw.write(

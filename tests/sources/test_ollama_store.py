@@ -10,6 +10,8 @@ import pytest
 
 from conch_ollama.errors import BadFileError, ConchError, ModelNameError, NotFoundError, NotSupportedError
 from conch_ollama.sources.ollama_store import find_model, parse_name, store_folders
+from conch_ollama.sources.resolve import resolve_base
+from tests.parts.ollama import OllamaServer
 from tests.sources.ollama_models import MEDIA, write_model
 
 PLACE = "registry.ollama.ai/library/conch/latest"
@@ -171,3 +173,22 @@ def test_a_store_that_cannot_serve_is_refused(
 def test_the_digest_of_a_blob_is_that_of_its_bytes(store: Path) -> None:
     write_model(store, PLACE, [MODEL])
     assert find_model("conch").path.name == "sha256-" + hashlib.sha256(MODEL[1]).hexdigest()
+
+
+def test_a_model_that_a_real_ollama_created(
+    ollama_server: OllamaServer, smollm2_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Modelfile").write_text(
+        f'FROM {smollm2_gguf}\nTEMPLATE """{{{{ .Prompt }}}}贝"""\nSYSTEM Be a shell.\n'
+        "PARAMETER num_ctx 2048\nPARAMETER stop <|im_end|>\nLICENSE Apache-2.0\n",
+        encoding="utf-8",
+    )
+    ollama_server.run("create", "store-test:v1", "-f", tmp_path / "Modelfile")
+    monkeypatch.setenv("OLLAMA_MODELS", ollama_server.environment["OLLAMA_MODELS"])
+    found = find_model("store-test:v1")
+    assert found.path.read_bytes() == smollm2_gguf.read_bytes()
+    assert (found.template, found.system) == ("{{ .Prompt }}贝", "Be a shell.")
+    assert found.parameters == {"num_ctx": 2048, "stop": ["<|im_end|>"]}
+    assert found.licenses == ("Apache-2.0",)
+    base = resolve_base("store-test:v1")
+    assert (base.kind, base.path, base.license, base.ollama) == ("gguf", found.path, "apache-2.0", found)
