@@ -192,9 +192,8 @@ class _Scanner:
         while self.position < len(self.text):
             rune = self.text[self.position]
             if rune in NEWLINES:
-                value = unquote("".join(kept).strip(SPACES))
-                if value is not None:
-                    return value
+                if _is_closed(kept):
+                    break
                 kept.append(rune)
             elif is_printable(rune) or rune == "\t":
                 kept.append(rune)
@@ -205,3 +204,16 @@ class _Scanner:
                 f"line {line}: the quotes of {what} are not closed", hint="a line must end with them"
             )
         return value
+
+
+def _is_closed(runes: list[str]) -> bool:
+    """Whether `unquote` gives a value for the runes so far, told from both ends: values may be long licence texts."""
+    head = next((at for at, rune in enumerate(runes) if rune not in SPACES), len(runes))
+    if head == len(runes) or runes[head] != '"':
+        return True
+    tail = len(runes)
+    while runes[tail - 1] in SPACES:
+        tail -= 1
+    if runes[head : head + 3] == ['"', '"', '"']:
+        return tail - head >= 6 and runes[tail - 3 : tail] == ['"', '"', '"']
+    return tail - head >= 2 and runes[tail - 1] == '"'

@@ -67,7 +67,7 @@ def stub_server(routes: dict[str, Behaviour] | None = None) -> Iterator[Stub]:
     handler = type("Handler", (StubHandler,), {"stub": stub})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # hanging up is meant
+        server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]  # hanging up is meant
         stub.host = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()

@@ -15,11 +15,11 @@ from conch_ollama.errors import (
 from conch_ollama.ollama.blobs import CHUNK_BYTES, file_sha256, has_blob, upload
 from conch_ollama.ollama.client import OllamaClient
 from tests.ollama.store import blobs
-from tests.ollama.stub_server import StubHandler, stub_server
+from tests.ollama.stub_server import Behaviour, StubHandler, stub_server
 from tests.parts.ollama import OllamaServer
 
 SIZE = 3 * CHUNK_BYTES + 17
-MISSING = {"HEAD /api/blobs/*": lambda h: h.answer(404)}
+MISSING: dict[str, Behaviour] = {"HEAD /api/blobs/*": lambda h: h.answer(404)}
 
 
 @pytest.fixture
@@ -101,14 +101,14 @@ def test_a_cut_upload_is_tried_once_more(blob: Path) -> None:
             received.append(handler.body())
             handler.answer(201)
 
-    with stub_server({**MISSING, "POST /api/blobs/*": cut_once}) as stub:  # type: ignore[dict-item]
+    with stub_server({**MISSING, "POST /api/blobs/*": cut_once}) as stub:
         assert upload(OllamaClient(stub.host), blob, sha256(blob))
     assert received[1] == blob.read_bytes()
 
 
 @pytest.mark.bad_input("upload: cut twice")
 def test_an_upload_that_is_always_cut(blob: Path) -> None:
-    with stub_server({**MISSING, "POST /api/blobs/*": lambda h: h.hang_up(after=1000)}) as stub:  # type: ignore[dict-item]
+    with stub_server({**MISSING, "POST /api/blobs/*": lambda h: h.hang_up(after=1000)}) as stub:
         with pytest.raises(OllamaUnreachableError) as caught:
             upload(OllamaClient(stub.host), blob, sha256(blob))
         assert [request[:4] for request in stub.seen] == ["HEAD", "POST", "POST"]
@@ -124,7 +124,7 @@ def test_a_full_disk_on_the_server(blob: Path) -> None:
         handler.answer(500, {"error": "write /models/blobs/sha256-12: no space left on device"})
         handler.close_connection = True
 
-    with stub_server({**MISSING, "POST /api/blobs/*": full}) as stub, pytest.raises(OllamaRefusedError) as caught:  # type: ignore[dict-item]
+    with stub_server({**MISSING, "POST /api/blobs/*": full}) as stub, pytest.raises(OllamaRefusedError) as caught:
         upload(OllamaClient(stub.host), blob, sha256(blob))
     assert caught.value.code == "ollama-refused"
     assert "no space left on device (HTTP 500)" in caught.value.message
@@ -138,7 +138,7 @@ def test_a_gateway_that_refuses_the_size(blob: Path) -> None:
         handler.body()
         handler.answer(413, b"<html>413 Request Entity\n Too Large</html>", content_type="text/html")
 
-    with stub_server({**MISSING, "POST /api/blobs/*": too_large}) as stub, pytest.raises(OllamaRefusedError) as caught:  # type: ignore[dict-item]
+    with stub_server({**MISSING, "POST /api/blobs/*": too_large}) as stub, pytest.raises(OllamaRefusedError) as caught:
         upload(OllamaClient(stub.host), blob, sha256(blob))
     assert caught.value.code == "ollama-refused"
     assert "413 Request Entity Too Large</html> (HTTP 413)" in caught.value.message
@@ -146,7 +146,7 @@ def test_a_gateway_that_refuses_the_size(blob: Path) -> None:
 
 @pytest.mark.bad_input("upload: the server goes away before it")
 def test_a_server_that_is_gone(blob: Path) -> None:
-    with stub_server(MISSING) as stub:  # type: ignore[arg-type]
+    with stub_server(MISSING) as stub:
         client = OllamaClient(stub.host)
     with pytest.raises(OllamaUnreachableError) as caught:
         upload(client, blob, sha256(blob))

@@ -34,7 +34,7 @@ def test_the_text_of_a_plain_modelfile() -> None:
         "./magic-conch.q4_K_M.gguf",
         template="{{ .Prompt }}",
         system="You are\nthe conch",
-        parameters={"temperature": 1, "num_ctx": 4096, "use_mmap": True, "stop": ["<|im_end|>", "</s>"]},
+        parameters={"temperature": 1, "num_ctx": 4096, "use_mmap": True, "stop": ("<|im_end|>", "</s>")},
         messages=(ModelMessage("user", "你好"),),
         license=("MIT",),
         comments=("base: SmolLM2", "", "adapter: conch"),

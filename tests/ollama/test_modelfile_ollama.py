@@ -9,7 +9,7 @@ import pytest
 from conch_ollama.ollama.client import model_info
 from conch_ollama.ollama.grammar import stand_in
 from conch_ollama.ollama.modelfile import Modelfile, ModelMessage, parse, save, writable_template
-from conch_ollama.ollama.parameters import differing_parameters
+from conch_ollama.ollama.parameters import ParameterValue, differing_parameters
 from tests.ollama.conftest import CHATML
 from tests.parts.ollama import OllamaServer
 
@@ -63,7 +63,7 @@ def test_ollama_reads_the_stand_in(ollama_server: OllamaServer, smollm2_gguf: Pa
 
 
 def test_ollama_reads_every_parameter(ollama_server: OllamaServer, smollm2_gguf: Path, tmp_path: Path) -> None:
-    parameters = {
+    parameters: dict[str, ParameterValue] = {
         **{"temperature": 0.7, "top_p": 0.95, "min_p": 0.05, "typical_p": 1.0, "repeat_penalty": 1.1},
         **{"presence_penalty": -1.5, "frequency_penalty": 3.4e38, "num_ctx": 4096, "num_keep": 4, "num_predict": -1},
         **{"seed": 2**31, "top_k": 40, "repeat_last_n": 64, "num_batch": 512, "num_gpu": 0, "main_gpu": 0},
