@@ -16,7 +16,7 @@ from conch_ollama.errors import BadConfigError, BadFileError, MissingTensorError
 from conch_ollama.formats.safetensors import SafetensorsFile
 from conch_ollama.formats.tensors import TensorInfo
 from conch_ollama.sources.json_file import LFS_HINT, is_lfs_pointer, read_json_object
-from conch_ollama.sources.torch_pickle import TorchPickle
+from conch_ollama.sources.pickles import TorchPickle
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
