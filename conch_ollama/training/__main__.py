@@ -16,13 +16,14 @@ def main() -> None:
     pass
 
 
-@main.command(help="Turn a GGUF of SmolLM2 into a folder to train on. Needs torch and transformers.")
-@click.argument("gguf", type=_PATH)
+@main.command(help="Turn the GGUF of SmolLM2-135M-Instruct into a folder to train on. Needs torch and transformers.")
 @click.argument("folder", type=_PATH)
-def base(gguf: Path, folder: Path) -> None:
+@click.option("--gguf", type=_PATH, help="A GGUF of your own; else the demonstration's is fetched (93 MB).")
+def base(folder: Path, gguf: Path | None) -> None:
+    from conch_ollama.sources.smollm2 import smollm2_gguf
     from conch_ollama.training.base import base_from_gguf
 
-    click.echo(base_from_gguf(gguf, folder))
+    click.echo(base_from_gguf(gguf or smollm2_gguf(), folder))
 
 
 @main.command(help="Write the adapter of a run, in bfloat16 and without local paths, into a new folder.")
