@@ -28,7 +28,7 @@ from conch_ollama.sources.adapter_folder import (
     tokenizer_files,
 )
 from conch_ollama.sources.adapter_names import Part, parts_by_module
-from conch_ollama.sources.torch_pickle import TorchPickle
+from conch_ollama.sources.pickles import TorchPickle
 
 #: Elements of a tensor looked at in one go.
 _BLOCK = 1 << 20
@@ -49,8 +49,8 @@ class AdapterWeights(Protocol):
 class Adapter:
     """An open adapter. `modules` maps each adapted module, in its own model's names, to the tensors of its parts.
 
-    `training` is LLaMA-Factory's `training_args.yaml`, if there is one. `notes` say what a user should know: which
-    checkpoint was taken, which unquantised base belongs to it.
+    `training` is LLaMA-Factory's `training_args.yaml`, or as much of it as the model card tells. `notes` say what a user
+    should know: which checkpoint was taken, which unquantised base belongs to it.
     """
 
     folder: Path

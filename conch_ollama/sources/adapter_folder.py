@@ -1,6 +1,6 @@
 """Where an adapter lies: a PEFT folder, a LLaMA-Factory run with its checkpoints, a converted PiSSA adapter.
 
-Finds files only; reads none but `training_args.yaml`. `training_args.bin` is a pickle and is never opened.
+Finds files only; reads none but what is known of the training. `training_args.bin` is a pickle and is never opened.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conch_ollama.errors import AdapterKindError, BadConfigError, NotFoundError
+from conch_ollama.sources.adapter_card import read_training_card
 from conch_ollama.sources.adapter_config import CONFIG_FILE
 
 #: In this order, as PEFT looks for them.
@@ -79,13 +80,13 @@ def find_adapter(path: Path) -> AdapterFolder:
 
 
 def read_training(found: AdapterFolder) -> dict[str, Any] | None:
-    """LLaMA-Factory's `training_args.yaml` of the adapter or its run, None where there is none.
+    """LLaMA-Factory's `training_args.yaml` of the adapter or its run, else what the model card says; None for neither.
 
     Raises `BadConfigError` for one that is not YAML, or not a table.
     """
     path = next((path for folder in (found.folder, found.run) if (path := folder / TRAINING_FILE).is_file()), None)
     if path is None:
-        return None
+        return read_training_card(found.folder) or read_training_card(found.run) or None
     import yaml
 
     try:

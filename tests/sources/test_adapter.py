@@ -125,6 +125,52 @@ def test_training_arguments_and_tokenizer_of_the_run(tmp_path: Path) -> None:
     assert [path.name for path in adapter.tokenizer_files] == ["tokenizer.json", "chat_template.jinja"]
 
 
+CARD = """---
+base_model: acme/Tiny-1B
+---
+
+# out
+
+This model is a fine-tuned version of [acme/Tiny-1B](https://huggingface.co/acme/Tiny-1B) on {data}.
+
+## Training procedure
+
+### Training hyperparameters
+
+The following hyperparameters were used during training:
+- learning_rate: 0.001
+- optimizer: Use OptimizerNames.ADAMW_TORCH_FUSED with betas=(0.9,0.999)
+- lr_scheduler_type: cosine
+- num_epochs: 3.0
+
+### Training results
+
+- seed: 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("the magic_conch dataset", "magic_conch"),
+        ("the identity, the 海螺 and the magic_conch datasets", "identity,海螺,magic_conch"),
+        ("an unknown dataset", None),
+        ("the None dataset", None),
+    ],
+)
+def test_run_from_the_command_line_has_no_more_than_its_card(data: str, names: str | None, tmp_path: Path) -> None:
+    (make_adapter(tmp_path) / "README.md").write_text(CARD.format(data=data), encoding="utf-8")
+    expected = {"learning_rate": "0.001", "lr_scheduler_type": "cosine", "num_train_epochs": "3.0"}
+    assert open_adapter(tmp_path).training == expected | ({"dataset": names} if names else {})
+    (tmp_path / "training_args.yaml").write_text("template: qwen", encoding="utf-8")
+    assert open_adapter(tmp_path).training == {"template": "qwen"}
+
+
+def test_a_card_of_ones_own_says_nothing(tmp_path: Path) -> None:
+    (make_adapter(tmp_path) / "README.md").write_text("# Mine\n\n- seed: 3\n", encoding="utf-8")
+    assert open_adapter(tmp_path).training is None
+
+
 def test_tokenizer_of_the_checkpoint_wins_over_the_run(tmp_path: Path) -> None:
     folder = make_adapter(tmp_path / "checkpoint-9")
     for place in (tmp_path, folder):
