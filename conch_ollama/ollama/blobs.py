@@ -35,7 +35,7 @@ def has_blob(server: OllamaClient, sha256: str) -> bool:
         response = server.http.head(f"/api/blobs/sha256:{sha256}")
     if response.status_code == 404:
         return False
-    if response.is_error:
+    if not response.is_success:
         raise refused_by(server.host, "blob", response)
     return True
 
@@ -72,7 +72,7 @@ def upload(server: OllamaClient, path: Path, sha256: str, progress: Progress | N
         except httpx.TransportError as err:
             cut = err
             continue
-        if response.is_error:
+        if not response.is_success:
             raise refused_by(server.host, f"upload of {path.name}", response)
         return True
     raise OllamaUnreachableError(

@@ -112,9 +112,9 @@ class OllamaClient:
 
     def _create_by_http(self, body: Mapping[str, Any]) -> Iterator[str]:
         with self.http.stream("POST", "/api/create", json=body) as response:
-            if response.is_error:
+            if not response.is_success:
                 response.read()
-                self._answer(response, f"create {body['model']}")
+                raise refused_by(self.host, f"create {body['model']}", response)
             for line in response.iter_lines():
                 part = json.loads(line)
                 if "error" in part:
@@ -150,7 +150,7 @@ class OllamaClient:
                     yield part.message.content
 
     def _answer(self, response: httpx.Response, doing: str) -> Any:
-        if response.is_error:
+        if not response.is_success:
             raise refused_by(self.host, doing, response)
         return response.json()
 
@@ -203,7 +203,12 @@ def translated(host: str, doing: str) -> Iterator[None]:
 
 
 def refused_by(host: str, doing: str, response: httpx.Response) -> OllamaRefusedError:
-    """The error for an HTTP answer of 400 or more that has been read."""
+    """The error for an HTTP answer that has been read and is no success."""
+    if response.is_redirect:
+        return OllamaRefusedError(
+            f"what answers at {host} sends elsewhere (HTTP {response.status_code})",
+            hint=f"give the address it names: {response.headers.get('location', 'none')}",
+        )
     text = response.text.strip()
     try:
         body = json.loads(text)
@@ -216,7 +221,9 @@ def refused_by(host: str, doing: str, response: httpx.Response) -> OllamaRefused
 def _refused(host: str, doing: str, text: str, status: int) -> OllamaRefusedError:
     shown = f" (HTTP {status})" if status > 0 else ""
     hint = None
-    if status >= 500 or status < 0:
+    if status in {502, 503, 504}:
+        hint = "a proxy or gateway on the way may have answered (HTTP_PROXY, NO_PROXY), or Ollama is overloaded"
+    elif status >= 500 or status < 0:
         hint = "the server's log says more; a full disk where it keeps its models (OLLAMA_MODELS) is a common cause"
     elif status in {401, 403, 407}:
         hint = "something in front of Ollama wants credentials"

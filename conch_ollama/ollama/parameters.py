@@ -157,13 +157,15 @@ def differing_parameters(
     differing = []
     for name in sorted({*meant, *shown}):
         want, have = meant.get(name), shown.get(name)
-        if _single(want if want != () else None) != _single(have if have != () else None):
+        if _comparable(name, want) != _comparable(name, have):
             differing.append((name, want, have))
     return differing
 
 
-def _single(value: ParameterValue | None) -> ParameterValue | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _comparable(name: str, value: ParameterValue | None) -> ParameterValue | None:
+    if value == ():
+        return None
+    if name not in FLOATS or not isinstance(value, (int, float)):
         return value
     single: float = struct.unpack("<f", struct.pack("<f", value))[0]
     return single

@@ -7,7 +7,6 @@ an older model of that name stays as it was. Does not start Ollama, and does not
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 from conch_ollama.errors import (
     BadModelfileError,
     NotFoundError,
-    NotSupportedError,
     OllamaError,
     OllamaRefusedError,
     TemplateMismatchError,
@@ -27,9 +25,8 @@ from conch_ollama.ollama.modelfile import Modelfile
 from conch_ollama.ollama.names import ModelName, parse_name
 from conch_ollama.ollama.show import ModelInfo
 from conch_ollama.ollama.verify import Meant, differences, mismatch, renders_jinja
+from conch_ollama.ollama.versions import check_version, has_engine_settings
 
-OLDEST = (0, 5, 5)  # the first whose /api/create takes files
-OLDEST_WITH_RENDERER = (0, 12, 0)
 ANSWER_TOKENS = 200
 _NEW, _OLD = "-conch-new", "-conch-old"
 
@@ -90,7 +87,7 @@ def register(
     jinja = _checked_chat_template(gguf)
     with OllamaClient(host) as server:
         version = server.version()
-        _check_version(version, modelfile, server.host)
+        check_version(version, modelfile, server.host)
         files = [(gguf, sha256 or file_sha256(gguf, progress))]
         if modelfile.adapter is not None:
             adapter = model_file(modelfile.adapter, folder)
@@ -109,7 +106,7 @@ def register(
         )
         work = _Work(server, full, modelfile, meant, tuple(files), ask, progress)
         old = _shown(server, full)
-        changed = old is None or bool(differences(meant, old)) or _has_engine_settings(modelfile)
+        changed = old is None or bool(differences(meant, old)) or has_engine_settings(modelfile)
         info, answer = _create(work, old) if changed or old is None else (old, _answer(work, full, old))
         warnings = _warnings(work, info, version, answer)
         return Registered(str(full), server.host, version, changed, answer, info.capabilities or (), warnings)
@@ -117,7 +114,10 @@ def register(
 
 def model_file(written: str, folder: Path) -> Path:
     """The GGUF that FROM or ADAPTER names, relative to `folder`; a folder stands for the one GGUF in it."""
-    path = folder / Path(written).expanduser()
+    try:
+        path = folder / Path(written).expanduser()
+    except RuntimeError as err:  # ~someone who is not a user here
+        raise NotFoundError(f"{written}: the GGUF that the Modelfile names has no such home") from err
     if path.is_dir():
         found = sorted(path.glob("*.gguf"))
         if len(found) != 1:
@@ -140,32 +140,6 @@ def _checked_chat_template(path: Path) -> str | None:
     with GGUFFile(path) as file:
         value = file.metadata.get("tokenizer.chat_template")
         return str(value.data) if value is not None else None
-
-
-def _check_version(version: str, modelfile: Modelfile, host: str) -> None:
-    numbers = _numbers(version)
-    if numbers == (0, 0, 0):  # a build of one's own: nothing to compare
-        return
-    needed = OLDEST
-    if _has_engine_settings(modelfile):
-        needed = max(needed, OLDEST_WITH_RENDERER)
-    if modelfile.requires is not None:
-        needed = max(needed, _numbers(modelfile.requires))
-    if numbers < needed:
-        wanted = ".".join(map(str, needed))
-        raise NotSupportedError(
-            f"Ollama at {host} is {version}; {wanted} or later is needed", hint="update it: https://ollama.com/download"
-        )
-
-
-def _numbers(version: str) -> tuple[int, int, int]:
-    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else (0, 0, 0)
-
-
-def _has_engine_settings(modelfile: Modelfile) -> bool:
-    """RENDERER and the like, which `show` does not show: a model that has them is created anew each time."""
-    return any((modelfile.renderer, modelfile.parser, modelfile.requires))
 
 
 def _shown(server: OllamaClient, name: ModelName) -> ModelInfo | None:

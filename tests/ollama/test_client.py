@@ -93,6 +93,33 @@ def test_another_server(behaviour: object) -> None:
     assert f"what answers at {stub.host} is not Ollama" in caught.value.message
 
 
+@pytest.mark.bad_input("Ollama: the address redirects")
+def test_a_redirect_is_no_success() -> None:
+    def elsewhere(handler: StubHandler) -> None:
+        handler.send_response(301)
+        handler.send_header("Location", "https://ollama.example/")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with stub_server({"GET /api/version": elsewhere}) as stub, pytest.raises(OllamaRefusedError) as caught:
+        OllamaClient(stub.host).version()
+    assert caught.value.code == "ollama-refused"
+    assert stub.host in caught.value.message
+    assert "https://ollama.example/" in str(caught.value.hint)
+
+
+@pytest.mark.bad_input("Ollama: a gateway in front has no server")
+def test_a_gateway_without_a_server() -> None:
+    def gateway(handler: StubHandler) -> None:
+        handler.answer(502, b"<h1>Bad Gateway</h1>", content_type="text/html")
+
+    with stub_server({"GET /api/version": gateway}) as stub, pytest.raises(OllamaRefusedError) as caught:
+        OllamaClient(stub.host).version()
+    assert caught.value.code == "ollama-refused"
+    assert "<h1>Bad Gateway</h1> (HTTP 502)" in caught.value.message
+    assert "proxy" in str(caught.value.hint)
+
+
 @pytest.mark.bad_input("Ollama: a gateway in front wants credentials")
 def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str | None] = []

@@ -34,6 +34,8 @@ def test_what_show_prints_is_read() -> None:
         ({}, {"stop": ("<|im_end|>",)}, ["stop"]),
         ({"stop": ("a", "b")}, {"stop": ("b", "a")}, ["stop"]),
         ({"stop": ()}, {}, []),
+        ({"seed": 16777217}, {"seed": 16777216}, ["seed"]),
+        ({"seed": 1000000}, {"seed": 1e6}, []),
         ({"seed": 1, "top_k": 2}, {"top_k": 2.0}, ["seed"]),
         ({"use_mmap": True}, {"use_mmap": 1}, []),
     ],

@@ -25,7 +25,7 @@ from conch_ollama.errors import (
 )
 from conch_ollama.ollama.blobs import file_sha256
 from conch_ollama.ollama.client import exists, list_models, model_info
-from conch_ollama.ollama.modelfile import Modelfile, ModelMessage
+from conch_ollama.ollama.modelfile import Modelfile, ModelMessage, parse, write
 from conch_ollama.ollama.register import register
 from tests.ollama.conftest import CHATML
 from tests.ollama.store import blobs, manifests
@@ -49,6 +49,7 @@ def test_a_model_is_created_shown_asked_and_run(ollama_server: OllamaServer, qui
         license=("Apache-2.0\n", "MIT"),
         messages=(ModelMessage("user", "a\u00a0b"), ModelMessage("assistant", "Hi")),
     )
+    modelfile = parse(write(replace(modelfile, template='x\u00a0{{ "\u3000" }}"""\n|' + CHATML)))
     made = register(modelfile, HERE, "conch-made:v1", host=ollama_server.host, ask="Hi", quantization="q4_1")
     assert (made.name, made.host, made.version) == ("conch-made:v1", ollama_server.host, ollama_server.version)
     assert made.changed
@@ -56,8 +57,8 @@ def test_a_model_is_created_shown_asked_and_run(ollama_server: OllamaServer, qui
     assert made.capabilities == ("completion",)
     assert made.warnings == ()
     shown = model_info("conch-made:v1", ollama_server.host)
-    assert shown.template == CHATML
-    assert shown.system == modelfile.system
+    assert shown.template == modelfile.template
+    assert shown.system == modelfile.system == 'You are the "conch".\u3000"""\nSay it.'
     assert shown.messages == modelfile.messages
     assert shown.license == "Apache-2.0\n\nMIT"
     assert shown.parameters == modelfile.parameters
@@ -66,6 +67,9 @@ def test_a_model_is_created_shown_asked_and_run(ollama_server: OllamaServer, qui
     # The question reached the model through TEMPLATE, with every rune of SYSTEM and MESSAGE.
     prompts = re.findall(r'completion request" .*?prompt="((?:[^"\\]|\\.)*)"', ollama_server.log_text())
     assert prompts
+    assert prompts[-1].startswith(
+        r"x\u00a0\u3000\"\"\"\n|<|im_start|>system\nYou are the \"conch\".\u3000\"\"\"\nSay it."
+    )
     assert r"<|im_start|>user\na\u00a0b<|im_end|>" in prompts[-1]
     assert r"<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n" in prompts[-1]
 
@@ -205,6 +209,7 @@ LOCAL_FAULTS = [
     ("a GGUF that is not there", {}, {"from_": "./gone.gguf"}, NotFoundError, "gone.gguf"),
     ("a GGUF that is cut short", {}, {"from_": "./cut.gguf"}, TruncatedFileError, "cut.gguf"),
     ("a file that is no GGUF", {}, {"from_": "./text.gguf"}, BadGGUFError, "text.gguf"),
+    ("a GGUF in the home of nobody", {}, {"from_": "~no-such-user/a.gguf"}, NotFoundError, "~no-such-user"),
     ("a folder without a GGUF", {}, {"from_": "."}, BadModelfileError, "holds 2 GGUF files"),
     ("a newer Ollama is required", {}, {"requires": "0.99.1"}, NotSupportedError, "0.99.1 or later is needed"),
     ("a RENDERER on an old Ollama", {}, {"renderer": "qwen3"}, NotSupportedError, "0.12.0 or later is needed"),
