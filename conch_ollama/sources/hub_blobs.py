@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from conch_ollama.errors import HubError
@@ -43,19 +44,30 @@ def fetch_blob(repo: str, name: str, commit: str, *, cache: Path, endpoint: str)
     with WeakFileLock(lock):
         if blob.exists():
             return
-        if partial.exists() and partial.stat().st_size > found.size:
-            partial.unlink()
-        with partial.open("ab") as out:
-            http_get(
-                found.location,
-                out,
-                resume_size=out.tell(),
-                headers=headers,
-                expected_size=found.size,
-                displayed_filename=name,
-            )
+
+        def go_on() -> None:
+            with partial.open("ab") as out:
+                there = out.tell()
+                http_get(found.location, out, resume_size=there, headers=headers, expected_size=found.size)
+
+        _until_whole(partial, found.size, go_on)
         _check(partial, found.etag, found.size, f"{name} of {repo}", endpoint)
         partial.replace(blob)
+
+
+def _until_whole(partial: Path, size: int, go_on: Callable[[], None]) -> None:
+    """Go on as long as each attempt brings something; begin anew, once, where the server ignored from where."""
+    anew = 0
+    while True:
+        there = partial.stat().st_size if partial.exists() else 0
+        if there > size:
+            partial.unlink()
+            there, anew = 0, anew + 1
+        try:
+            return go_on()
+        except Exception:
+            if partial.stat().st_size <= there or anew > 1:
+                raise
 
 
 def _check(path: Path, etag: str, size: int, what: str, endpoint: str) -> None:
