@@ -136,13 +136,6 @@ class LazyMetadata(Mapping[str, Value]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def array_length(self, key: str) -> int | None:
-        """Elements of an array, without decoding it; None for other values."""
-        entry = self._entries[key]
-        if isinstance(entry, StoredArray):
-            return entry.count
-        return len(entry.data) if entry.type is ValueType.ARRAY else None
-
 
 def read_entry(cursor: HeaderCursor) -> tuple[str, Value | StoredArray]:
     """The next key with its value, or with the place of its array."""

@@ -37,11 +37,6 @@ class GGUFTensor(TensorInfo):
     offset: int
     nbytes: int
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row; of the whole tensor if it has one dimension or none."""
-        return self.nbytes // self.rows if len(self.shape) > 1 and self.rows else self.nbytes
-
 
 class GGUFFile:
     """An open GGUF. Reading is safe from several threads.

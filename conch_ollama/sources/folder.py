@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conch_ollama.errors import MissingTensorError, NotFoundError, QuantizedBaseError, ShapeError, UsageError
+from conch_ollama.errors import MissingTensorError, NotFoundError, ShapeError, UsageError
 from conch_ollama.formats.tensors import TensorInfo
 from conch_ollama.sources.checkpoint import Checkpoint
 from conch_ollama.sources.float8 import find_scales, scaled_rows
 from conch_ollama.sources.json_file import read_json_object
-
-#: `quant_method`s whose weights can be 8-bit floats with scales; what they hold is then seen from the tensors.
-_MAYBE_FLOAT8 = frozenset({"fp8", "fbgemm_fp8", "compressed-tensors", "modelopt"})
+from conch_ollama.sources.quantized_base import quant_method, quantized_error, refuse_quantized
 
 
 class HuggingFaceFolder:
@@ -87,13 +85,13 @@ class HuggingFaceFolder:
 
     def _refuse_packed(self, config: Mapping[str, Any]) -> None:
         """A quantisation of 8-bit floats must not have brought anything but those."""
-        method = _quant_method(config)
+        method = quant_method(config)
         if method is None:
             return
         packed = [name for name, info in self._tensors.items() if info.dtype not in ("F64", "F32", "F16", "BF16")]
         zero_points = [name for name in self._tensors if name.endswith("zero_point")]
         if packed or zero_points or not self._scales:
-            raise _quantized(self._description, method, config)
+            raise quantized_error(self._description, method, config)
 
 
 def read_base_config(folder: Path) -> dict[str, Any]:
@@ -113,30 +111,3 @@ def read_base_config(folder: Path) -> dict[str, Any]:
             hint="give the folder that save_pretrained or `llamafactory-cli export` wrote",
         )
     return read_json_object(folder / "config.json")
-
-
-def refuse_quantized(config: Mapping[str, Any], where: str) -> None:
-    """`QuantizedBaseError` for a model whose weights are quantised otherwise than to 8-bit floats."""
-    method = _quant_method(config)
-    if method is not None and method not in _MAYBE_FLOAT8:
-        raise _quantized(where, method, config)
-
-
-def _quant_method(config: Mapping[str, Any]) -> str | None:
-    given = config.get("quantization_config")
-    if not given:
-        return None
-    if not isinstance(given, Mapping):
-        return "unknown"
-    if given.get("quant_method"):
-        return str(given["quant_method"])
-    return "bitsandbytes" if given.get("load_in_4bit") or given.get("load_in_8bit") else "unknown"
-
-
-def _quantized(where: str, method: str, config: Mapping[str, Any]) -> QuantizedBaseError:
-    origin = config.get("_name_or_path")
-    name = f" ({origin}, perhaps)" if isinstance(origin, str) and origin and origin != where else ""
-    return QuantizedBaseError(
-        f"{where} is quantised by {method}: its weights are not the model's own, an adapter can't be merged on them",
-        hint=f"use the model it was quantised from{name}, in bf16 or f16: the adapter fits that one too",
-    )

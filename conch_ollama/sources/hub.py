@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 from conch_ollama.errors import ConchError, HubError, NotFoundError
 from conch_ollama.formats.partial_file import output_error
 from conch_ollama.sources.checkpoint import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_weight_map
-from conch_ollama.sources.folder import read_base_config, refuse_quantized
+from conch_ollama.sources.folder import read_base_config
 from conch_ollama.sources.hub_blobs import fetch_blob
 from conch_ollama.sources.hub_cache import snapshot_in
+from conch_ollama.sources.quantized_base import refuse_quantized
 
 #: Everything but the weights: configuration, tokenizer, chat template, licence.
 SMALL_FILES = (

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from conch_ollama.errors import HubError, NotFoundError, UsageError
 from conch_ollama.sources.checkpoint import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_weight_map
-from conch_ollama.sources.folder import read_base_config, refuse_quantized
+from conch_ollama.sources.folder import read_base_config
 from conch_ollama.sources.hub import SMALL_FILES, Snapshot
+from conch_ollama.sources.quantized_base import refuse_quantized
 
 
 def fetch_from_modelscope(repo: str, revision: str | None = None) -> Snapshot:
