@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 
 from conch_ollama.errors import (
@@ -24,7 +27,7 @@ from conch_ollama.errors import (
     TruncatedFileError,
 )
 from conch_ollama.ollama.blobs import file_sha256
-from conch_ollama.ollama.client import exists, list_models, model_info
+from conch_ollama.ollama.client import chat, exists, list_models, model_info
 from conch_ollama.ollama.modelfile import Modelfile, ModelMessage, parse, write
 from conch_ollama.ollama.register import register
 from tests.ollama.conftest import CHATML
@@ -74,9 +77,58 @@ def test_a_model_is_created_shown_asked_and_run(ollama_server: OllamaServer, qui
     assert r"<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n" in prompts[-1]
 
 
+def test_an_adapter_goes_along(own_server: OllamaServer, quick: Modelfile, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter" / "lora.gguf"
+    adapter.parent.mkdir()
+    write_lora(adapter)
+    modelfile = replace(quick, adapter="./adapter")  # the folder of one GGUF
+    made = register(modelfile, tmp_path, "adapted", host=own_server.host, ask=None)
+    assert made.changed
+    assert model_info("adapted", own_server.host).adapter_digest == file_sha256(adapter)
+    assert not register(modelfile, tmp_path, "adapted", host=own_server.host, ask=None).changed
+    write_lora(adapter, scale=2.0)
+    assert register(modelfile, tmp_path, "adapted", host=own_server.host, ask=None).changed
+
+
+def write_lora(path: Path, scale: float = 1.0) -> None:
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", scale)
+    writer.add_tensor("blk.0.attn_q.weight.lora_a", np.zeros((1, 576), dtype=np.float32))
+    writer.add_tensor("blk.0.attn_q.weight.lora_b", np.zeros((576, 1), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("garbage", [None, b"{"])
+def test_a_damaged_model_is_replaced(own_server: OllamaServer, quick: Modelfile, garbage: bytes | None) -> None:
+    """A layer of the old model is gone (Ollama answers 404), or is not what it was (500)."""
+    parameters = {**quick.parameters, "seed": 77}
+    register(replace(quick, parameters=parameters), HERE, "damaged", host=own_server.host, ask=None)
+    manifest = json.loads(manifests(own_server)["registry.ollama.ai/library/damaged/latest"])
+    layer = next(layer for layer in manifest["layers"] if layer["mediaType"].endswith("params"))
+    path = own_server.models / "blobs" / layer["digest"].replace(":", "-")
+    if garbage is None:
+        path.unlink()
+    else:
+        path.write_bytes(garbage)
+    with pytest.raises(NotFoundError if garbage is None else OllamaRefusedError):
+        model_info("damaged", own_server.host)
+    assert register(quick, HERE, "damaged", host=own_server.host, ask=None).changed
+    assert model_info("damaged", own_server.host).parameters["seed"] == 1
+    path.unlink(missing_ok=True)
+    manifests(own_server)
+
+
 def test_ollama_run_answers(ollama_server: OllamaServer, quick: Modelfile) -> None:
     register(quick, HERE, "conch-run", host=ollama_server.host, ask=None)
     assert ollama_server.run("run", "conch-run", "Hi").stdout.strip()
+    whole = list(chat(ollama_server.host, "conch-run", [{"role": "user", "content": "Hi"}], stream=False))
+    assert len(whole) == 1
+    assert whole[0].strip()
 
 
 def test_registering_twice_changes_nothing(own_server: OllamaServer, quick: Modelfile) -> None:

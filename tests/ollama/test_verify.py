@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conch_ollama.errors import RegisterMismatchError
+from conch_ollama.errors import OllamaRefusedError, RegisterMismatchError
 from conch_ollama.ollama.modelfile import Modelfile, ModelMessage
 from conch_ollama.ollama.register import register
 from conch_ollama.ollama.show import ModelInfo, info_from_show
@@ -123,6 +123,34 @@ def test_a_newer_server_that_passes_over_template_is_told(quick: Modelfile) -> N
         ]
     assert made.changed
     assert any("OLLAMA_GO_TEMPLATE=1" in warning for warning in made.warnings)
+
+
+@pytest.mark.bad_input("register: Ollama fails while it gives the name")
+def test_the_old_model_comes_back_where_the_last_step_fails(quick: Modelfile) -> None:
+    copies: list[tuple[str, str]] = []
+
+    def copy(handler: StubHandler) -> None:
+        request = json.loads(handler.body())
+        copies.append((request["source"], request["destination"]))
+        handler.answer(*((500, {"error": "disk"}) if len(copies) == 2 else (200, None)))
+
+    def show(handler: StubHandler) -> None:
+        name = json.loads(handler.body())["model"]
+        template = quick.template if "conch-new" in name else "{{ .Old }}"
+        head = f"FROM /blobs/sha256-{DIGEST}\n"
+        handler.answer(200, {"modelfile": head, "template": template, "parameters": 'stop "x"'})
+
+    routes = newer_ollama("") | {"POST /api/show": show, "POST /api/copy": copy}
+    modelfile = replace(quick, parameters={"stop": ("x",)})
+    with stub_server(routes) as stub:
+        with pytest.raises(OllamaRefusedError) as caught:
+            register(modelfile, Path(), "conch", host=stub.host, ask=None, sha256=DIGEST)
+        deletions = [seen for seen in stub.seen if "delete" in seen]
+    new, name, old = "conch:latest-conch-new", "conch:latest", "conch:latest-conch-old"
+    assert copies == [(name, old), (new, name), (old, name)]
+    assert len(deletions) == 2  # both names of ours
+    assert caught.value.code == "ollama-refused"
+    assert f"copy {new} to {name}: disk" in caught.value.message
 
 
 @pytest.mark.bad_input("register: Ollama shows another TEMPLATE")
