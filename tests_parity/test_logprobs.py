@@ -65,6 +65,7 @@ CASES = {
     "qwen2-yarn-mscale": Case("qwen2", rope={**YARN, "mscale": 0.5, "mscale_all_dim": 1.0}),
 }
 SCALED = [name for name, case in CASES.items() if case.rope and case.rope["rope_type"] != "dynamic"]
+ATTENTION = [name for name, case in CASES.items() if {"attention_factor", "mscale"} & (case.rope or {}).keys()]
 
 MakeBase = Callable[[str], Path]
 Logprobs = list[NDArray[np.float64]]
@@ -89,12 +90,12 @@ def make_base(tmp_path_factory: pytest.TempPathFactory) -> MakeBase:
 
 
 def amplify(folder: Path) -> Path:
-    """Multiply matrices and biases with 4, which is exact: freshly initialised ones hardly look at the positions."""
+    """Multiply matrices and biases with 2 or 4, which is exact: fresh ones hardly look at the positions."""
     path = folder / "model.safetensors"
     tensors = load_file(path)
     for name, tensor in tensors.items():
         if "norm" not in name:
-            tensor.mul_(4)
+            tensor.mul_(2 if "embed_tokens" in name or "lm_head" in name else 4)
     save_file(tensors, path, metadata={"format": "pt"})
     return folder
 
@@ -175,16 +176,16 @@ def test_base(name: str, make_base: MakeBase, tmp_path: Path) -> None:
     assert far <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", SCALED)
-def test_a_rope_that_is_not_scaled_would_show(name: str, make_base: MakeBase, tmp_path: Path) -> None:
-    """The comparison has the power to see the scaling: without it transformers itself is far off."""
-    base = make_base(name)
-    ids = token_ids(base)
+@pytest.mark.parametrize(("name", "kept"), [*((name, False) for name in SCALED), *((name, True) for name in ATTENTION)])
+def test_another_rope_would_show(name: str, kept: bool, make_base: MakeBase, tmp_path: Path) -> None:
+    """The comparison has the power to see the scaling, or yarn's attention factor where the scaling is `kept`."""
+    base, ids = make_base(name), token_ids(make_base(name))
     model = AutoModelForCausalLM.from_pretrained(base)
-    plain = tmp_path / "plain"
-    model.config.rope_parameters = {"rope_type": "default", "rope_theta": model.config.rope_parameters["rope_theta"]}
-    model.save_pretrained(plain)
-    far = distance(reference(plain, ids), reference(base, ids))
+    rope = dict(model.config.rope_parameters)
+    wanted = ("rope_type", "rope_theta", "factor", "original_max_position_embeddings") if kept else ("rope_theta",)
+    model.config.rope_parameters = {"rope_type": "default", **{key: rope[key] for key in wanted}}
+    model.save_pretrained(tmp_path / "other")
+    far = distance(reference(tmp_path / "other", ids), reference(base, ids))
     assert far > 5 * TOLERANCE
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import numpy as np
 
 from conch_ollama.formats.gguf_reader import GGUFFile
 from tests.architectures.checkpoints import CHECKPOINTS, Checkpoint
+from tests_reference.oracle import convert, real_tokenizer
 
 FOLDER = Path(__file__).parent / "golden"
 LONGEST_ARRAY = 16
@@ -60,18 +60,10 @@ def _plain(entry: Any) -> Any:
 
 def regenerate(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     """Write the checkpoint with its tokenizer into `folder`, convert it with the oracle, describe the result."""
-    from tests_reference.oracle import convert
-
     model = checkpoint.write(folder / checkpoint.name)
-    tokenizer = tokenizers_folder() / f"tokenizer-{checkpoint.tokenizer}" / "models"
     for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(tokenizer / file, model / file)
+        shutil.copyfile(real_tokenizer(checkpoint.tokenizer) / file, model / file)
     return describe(convert(model, outtype="f32"))
-
-
-def tokenizers_folder() -> Path:
-    """The npm scope folder with the packages `tokenizer-*`, named by CONCH_REFERENCE_TOKENIZERS."""
-    return Path(os.environ["CONCH_REFERENCE_TOKENIZERS"])
 
 
 def _lines(found: dict[str, Any]) -> str:

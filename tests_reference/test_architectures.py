@@ -1,7 +1,4 @@
-"""The committed golden files are what the reference converter makes today; the default suite compares ours with them.
-
-Needs the converter (CONCH_REFERENCE_PYTHON) and real tokenizers (CONCH_REFERENCE_TOKENIZERS).
-"""
+"""The committed golden files are what the reference converter makes today; ours are compared with them in `tests`."""
 
 from __future__ import annotations
 

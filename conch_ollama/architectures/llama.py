@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conch_ollama.architectures import decoder
-from conch_ollama.architectures.config_keys import flag, integer
+from conch_ollama.architectures.config_keys import flag, integer, number
 from conch_ollama.architectures.decoder import Traits
 from conch_ollama.architectures.gguf_keys import PlainMetadata
 from conch_ollama.architectures.rope import llama3_factors
+from conch_ollama.architectures.rope_metadata import llama3_scaling
 from conch_ollama.architectures.row_orders import interleave_halves
 from conch_ollama.architectures.rules import Architecture, Config, Generated, Presence, Rule, Shapes
 from conch_ollama.formats.metadata import Metadata, u32
@@ -94,6 +95,18 @@ def config_from(data: PlainMetadata, shapes: Shapes | None = None) -> dict[str, 
     }
 
 
+def rope_factors(config: Config) -> NDArray[np.float32] | None:
+    """`rope_freqs.weight`, (head_dim/2,), where the rope is Llama 3's."""
+    sizes = decoder.read(config, TRAITS)
+    return llama3_factors(sizes.rope, sizes.head_dim)
+
+
+def restore_rope(config: Config, factors: NDArray[np.float32]) -> dict[str, Any] | None:
+    """The `rope_scaling` that a GGUF's factors stand for."""
+    scaling = llama3_scaling(factors, number(config, "rope_theta"))
+    return None if scaling is None else {"rope_scaling": scaling}
+
+
 LLAMA = Architecture(
     name="llama",
     model_types=("llama",),
@@ -102,12 +115,6 @@ LLAMA = Architecture(
     metadata=metadata,
     warnings=lambda config: decoder.warnings(config, TRAITS),
     config=config_from,
-    generated=(
-        Generated(
-            "rope_freqs.weight",
-            ("frequencies",),
-            lambda config: llama3_factors((sizes := decoder.read(config, TRAITS)).rope, sizes.head_dim),
-        ),
-    ),
+    generated=(Generated("rope_freqs.weight", ("frequencies",), rope_factors, restore_rope),),
     ignored=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq"),
 )

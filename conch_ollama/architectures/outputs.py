@@ -6,8 +6,9 @@ Pure: it sees names and shapes, and reads no weights.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from conch_ollama.architectures.config_keys import integer
 from conch_ollama.architectures.row_orders import inverse
 from conch_ollama.architectures.rules import Architecture, Config, Rule
-from conch_ollama.errors import MissingTensorError, ShapeError, UnconsumedTensorError
+from conch_ollama.errors import MissingTensorError, ShapeError, UnconsumedTensorError, UnhandledConfigError
 from conch_ollama.formats.tensors import TensorInfo
 
 _NAMED = 3  # tensors that an error names before it only counts
@@ -25,7 +26,8 @@ _NAMED = 3  # tensors that an error names before it only counts
 class Output:
     """A tensor of the GGUF: rows of `source`, in `order` where it is not None, or the computed float32 `values`.
 
-    `shape` is in row-major order. Exactly one of `source` and `values` is set.
+    `shape` is in row-major order. Exactly one of `source` and `values` is set. `generated`: no Hugging Face folder has
+    this tensor; its configuration says what it holds.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Output:
     source: str | None = None
     order: NDArray[np.int64] | None = None
     values: NDArray[np.float32] | None = None
+    generated: bool = False
 
 
 def outputs(architecture: Architecture, config: Config, source_tensors: Mapping[str, TensorInfo]) -> list[Output]:
@@ -62,11 +65,44 @@ def outputs(architecture: Architecture, config: Config, source_tensors: Mapping[
         if generated.output in source_tensors:
             _check_shape(source_tensors[generated.output], shape)
             consumed.add(generated.output)
-            found.append(Output(generated.output, shape, generated.output))
+            found.append(Output(generated.output, shape, generated.output, generated=True))
         elif (values := generated.values(config)) is not None:
-            found.append(Output(generated.output, shape, values=values))
+            found.append(Output(generated.output, shape, values=values, generated=True))
     _check_consumed(architecture, source_tensors, consumed)
     return sorted(found, key=lambda output: quantiser_order(output.name))
+
+
+def hugging_face_outputs(architecture: Architecture, config: Config, found: Iterable[Output]) -> list[Output]:
+    """Those of the outputs that a Hugging Face folder holds: all but generated tensors.
+
+    Raises `UnhandledConfigError` where a GGUF base brings a generated tensor that its config.json does not stand for.
+    """
+    known = {item.output for item in architecture.generated if item.values(config) is not None}
+    for output in found:
+        if output.generated and output.name not in known:
+            raise UnhandledConfigError(
+                f"{output.name} of the GGUF holds values that config.json has no keys for",
+                hint="Write a GGUF, or start from the original Hugging Face folder.",
+            )
+    return [output for output in found if not output.generated]
+
+
+def config_for_gguf(
+    architecture: Architecture,
+    metadata: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], NDArray[np.float32]],
+) -> dict[str, Any]:
+    """config.json for a GGUF base, with what its generated tensors say (Llama 3's rope scaling).
+
+    `metadata`: keys with plain values. `shapes`: of all its tensors by GGUF name, rows first. `read` gives the values
+    of one of them. Raises what `Architecture.config` raises.
+    """
+    config = architecture.config(metadata, shapes)
+    for generated in architecture.generated:
+        if generated.output in shapes:
+            config.update(generated.restore(config, read(generated.output)) or {})
+    return config
 
 
 def names_for_gguf(
@@ -74,7 +110,7 @@ def names_for_gguf(
 ) -> dict[str, tuple[str, NDArray[np.int64] | None]]:
     """How a GGUF presents itself in Hugging Face names: name -> (GGUF name, order of its rows that gives the source's).
 
-    `config` is `Architecture.config` of the file. A generated tensor keeps its GGUF name, so that it is carried over
+    `config` is `config_for_gguf` of the file. A generated tensor keeps its GGUF name, so that it is carried over
     as it is. Raises `UnconsumedTensorError` for tensors that the architecture does not have.
     """
     sizes = architecture.dimensions(config)

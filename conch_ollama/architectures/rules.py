@@ -50,12 +50,14 @@ class Rule:
 class Generated:
     """A tensor computed from the configuration, written as float32.
 
-    A GGUF base brings it along under its own name; then that one is carried over and nothing is computed.
+    A GGUF base brings it along under its own name; then that one is carried over and nothing is computed. `restore`
+    gives the configuration keys that such a tensor stands for, None where there are none for its values.
     """
 
     output: str
     shape: tuple[str, ...]
     values: Generator
+    restore: Callable[[Config, NDArray[np.float32]], dict[str, Any] | None]
 
 
 class ConfigReader(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conch_ollama.architectures.outputs import names_for_gguf, outputs
+from conch_ollama.architectures.outputs import config_for_gguf, hugging_face_outputs, names_for_gguf, outputs
 from conch_ollama.architectures.table import architecture_by_name, architecture_for
 from conch_ollama.errors import BadGGUFError, UnconsumedTensorError, UnhandledConfigError
 from conch_ollama.formats.tensors import TensorInfo
@@ -78,6 +78,44 @@ def test_without_shapes_the_vocabulary_says_the_size_and_nothing_is_said_of_tyin
     config = architecture_by_name("qwen2", plain).config({**plain, "tokenizer.ggml.tokens": ["a"] * 7})
     assert config["vocab_size"] == 7
     assert "tie_word_embeddings" not in config
+
+
+@pytest.mark.parametrize("name", ["llama-3.1", "llama-3.2-transformers-5"])
+def test_llama3s_rope_scaling_is_read_from_its_tensor(name: str) -> None:
+    plain, shapes, forwards = converted(name)
+    architecture = architecture_for(CHECKPOINTS[name].config)
+    config = config_for_gguf(architecture, plain, shapes, lambda tensor: forwards[tensor].values)
+    original = CHECKPOINTS[name].config
+    wanted = {**(original.get("rope_scaling") or original["rope_parameters"])}
+    wanted.pop("rope_theta", None)
+    assert config["rope_scaling"] == wanted
+    (generated,) = architecture.generated
+    assert (generated.values(config) == forwards["rope_freqs.weight"].values).all()
+
+
+def test_a_hugging_face_folder_holds_no_generated_tensor() -> None:
+    plain, shapes, forwards = converted("llama-3.1")
+    architecture = architecture_by_name("llama", plain)
+    config = config_for_gguf(architecture, plain, shapes, lambda tensor: forwards[tensor].values)
+    kept = hugging_face_outputs(architecture, config, forwards.values())
+    assert {output.name for output in kept} == shapes.keys() - {"rope_freqs.weight"}
+
+
+@pytest.mark.bad_input("GGUF with rope factors that config.json cannot say, to a Hugging Face folder")
+def test_rope_factors_of_ones_own_have_no_configuration() -> None:
+    plain, shapes, _ = converted("llama-3.1")
+    architecture = architecture_by_name("llama", plain)
+    config = config_for_gguf(architecture, plain, shapes, lambda _: np.linspace(1, 3, 32, dtype=np.float32))
+    assert "rope_scaling" not in config
+    names = names_for_gguf(architecture, config, shapes)
+    found = outputs(
+        architecture, config, {key: TensorInfo(key, "F32", shapes[gguf]) for key, (gguf, _) in names.items()}
+    )
+    assert [output.source for output in found if output.generated] == ["rope_freqs.weight"]
+    with pytest.raises(UnhandledConfigError) as caught:
+        hugging_face_outputs(architecture, config, found)
+    assert caught.value.code == "unhandled-config"
+    assert "rope_freqs.weight" in caught.value.message
 
 
 def test_token_ids_come_along() -> None:
