@@ -70,7 +70,7 @@ def fetch_snapshot(
     """
     from huggingface_hub import constants, snapshot_download
 
-    endpoint = endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
+    endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     cache = cache or Path(constants.HF_HUB_CACHE)
 
     def fetch(commit: str, patterns: Iterable[str]) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from conch_ollama.errors import HubError
 
 _OFFICIAL = "https://huggingface.co"
+_RANGE_NOT_SATISFIABLE = 416
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -65,7 +66,10 @@ def _until_whole(partial: Path, size: int, go_on: Callable[[], None]) -> None:
             there, anew = 0, anew + 1
         try:
             return go_on()
-        except Exception:
+        except Exception as err:
+            if getattr(getattr(err, "response", None), "status_code", None) == _RANGE_NOT_SATISFIABLE:
+                partial.unlink()  # the file is shorter than was said: there is nothing to go on with
+                raise
             if partial.stat().st_size <= there or anew > 1:
                 raise
 

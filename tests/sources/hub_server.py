@@ -50,7 +50,7 @@ class HubServer:
 
     Faults: `break_after`: a large file's connection ends after so many bytes, for the first `breaks` answers, and
     `down_after` that they are refused; `stall`: it stays open instead; `status`: every answer is that; `corrupt`: large
-    files have one other byte; `no_ranges`: ranges are ignored.
+    files have one other byte; `announce_more`: they are shorter than announced; `no_ranges`: ranges are ignored.
     """
 
     repositories: dict[str, Repository]
@@ -61,6 +61,7 @@ class HubServer:
     status: int | None = None
     corrupt: bool = False
     no_ranges: bool = False
+    announce_more: int = 0
     requests: list[Request] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
 
@@ -149,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         etag = f'"{repository.etag(file)}"'
         if not repository.is_large(file):
             return self._answer(200, repository.files[file], {**common, "ETag": etag})
-        size = str(len(repository.files[file]))
+        size = str(len(repository.files[file]) + self.server_hub.announce_more)
         location = f"{self.server_hub.files_url}/files/{name}/{file}"
         return self._answer(
             302, b"", {**common, "X-Linked-Etag": etag, "X-Linked-Size": size, "Location": location, "ETag": '"x"'}
@@ -162,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             content = bytes([content[0] ^ 1]) + content[1:]
         ranged = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(ranged.group(1)) if ranged and not hub.no_ranges else 0
+        if start >= len(content):
+            return self._answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
         headers = {"Accept-Ranges": "bytes"}
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"

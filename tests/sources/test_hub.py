@@ -183,6 +183,17 @@ def test_wrong_bytes_are_noticed_and_not_kept(hub: HubServer, cache: Path) -> No
     fetch_snapshot(REPO, cache=cache, endpoint=hub.url)
 
 
+@pytest.mark.bad_input("hub: file shorter than announced")
+def test_a_file_shorter_than_announced_is_noticed_and_not_kept(hub: HubServer, cache: Path) -> None:
+    hub.announce_more = 10
+    with pytest.raises(HubError, match=REPO):
+        fetch_snapshot(REPO, cache=cache, endpoint=hub.url)
+    assert leftovers(cache) == []
+    assert not list(cache.rglob(NAMES[0]))
+    hub.announce_more = 0
+    fetch_snapshot(REPO, cache=cache, endpoint=f"{hub.url}/")
+
+
 def test_without_a_connection_the_cache_is_used(hub: HubServer, cache: Path) -> None:
     first = fetch_snapshot(REPO, cache=cache, endpoint=hub.url)
     hub.status = 503
