@@ -6,6 +6,7 @@ snapshot in the cache is used. Opens no weights.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -98,6 +99,8 @@ def fetch_snapshot(
     if not weights:
         raise _no_model(repo, names, endpoint)
     for name in weights:
+        if (folder / name).exists():  # also in a cache that may only be read
+            continue
         try:
             fetch_blob(repo, name, commit, cache=cache, endpoint=endpoint)
         except Exception as err:
@@ -149,11 +152,9 @@ def _remember(cache: Path, repo: str, revision: str, commit: str) -> None:
     if revision == commit:
         return
     reference = cache / repo_folder_name(repo_id=repo, repo_type="model") / "refs" / revision
-    try:
+    with contextlib.suppress(OSError):  # a cache that may only be read serves as well
         reference.parent.mkdir(parents=True, exist_ok=True)
         reference.write_text(commit, encoding="utf-8")
-    except OSError as err:
-        raise output_error(reference, err) from err
 
 
 def _no_model(repo: str, names: list[str], endpoint: str) -> NotFoundError:

@@ -50,7 +50,7 @@ def resolve_base(text: str | Path, *, hub: Hub = "huggingface", revision: str | 
     """
     given = str(text)
     path = Path(text).expanduser()
-    if isinstance(text, Path) or path.exists():
+    if isinstance(text, Path) or _exists(path):
         return _from_path(path, revision)
     scheme, _, rest = given.partition(":")
     match scheme:
@@ -125,7 +125,7 @@ def _from_path(path: Path, revision: str | None) -> Base:
         if len(ggufs) == 1 and not (path / "config.json").exists():
             return _gguf(ggufs[0], name=ggufs[0].stem, origin="file")
         return _folder(path, path.resolve().name, None, None, "folder")
-    if not path.exists():
+    if not _exists(path):
         raise NotFoundError(f"{path} is not there", hint="check the path")
     _refuse_revision(str(path), revision)
     with PositionalFile(path) as file:
@@ -156,6 +156,13 @@ def _gguf(path: Path, *, name: str, origin: str, ollama: StoredModel | None = No
         page = text_value(file, "general.repo_url") or ""
         repo = page.removeprefix(_PAGE) if page.startswith(_PAGE) and is_hub_id(page.removeprefix(_PAGE)) else None
         return Base("gguf", path, name, repo, None, text_value(file, "general.license"), origin, ollama)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as err:  # a name that is too long, a folder that may not be entered
+        raise NotFoundError(f"{path} can't be looked at: {err.strerror}", hint="check the path") from err
 
 
 def _looks_like_path(given: str) -> bool:

@@ -151,6 +151,14 @@ def test_a_path_that_is_not_there_is_looked_for_nowhere_else(text: str) -> None:
         resolve_base(Path(text))
 
 
+@pytest.mark.bad_input("base that is longer than a path may be")
+def test_a_text_that_is_no_path_at_all_is_refused() -> None:
+    for text in ("x" * 5000, "a\0b"):
+        with pytest.raises(NotFoundError) as caught:
+            resolve_base(text)
+        assert text in caught.value.message or repr(text) in caught.value.message
+
+
 def other_file(folder: Path) -> Path:
     (folder / "notes.txt").write_text("hello", encoding="utf-8")
     return folder / "notes.txt"
