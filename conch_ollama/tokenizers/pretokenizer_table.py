@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
 # Known differences between llama.cpp and an original tokenizer, in words.
 GAPS: Mapping[str, str] = {
     "nfc": "the tokenizer normalises to NFC and llama.cpp does not: decomposed text gets other ids",

@@ -20,6 +20,7 @@ from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles
 PROBES: tuple[str, ...] = (
     "Hello world, you're what I've been; they'll say it's I'm he'd don't. YOU'RE THEY'LL IT'S I'M HE'D DON'T We'Ve",
     "'s't're've'm'll'd 'S 'T rock'n'roll l'été türkiye'de o'clock 'told 'Round",
+    "a'sit a'tap a'rex a'vet a'my a'llama a'dog a'SIT a'TAP a'REX a'VET a'MY a'LLAMA a'DOG a'Rex a'lLama a'Vet 1'd2",
     "1 12 123 1234 12345 123456 1234567 12345678 3.14 1,000,000 v2.0 a1b22c333d4444 ½ ² Ⅷ ٣٤٥ 一二三 １２３４",
     "a  b   c    d\t\te \t f\n\n g\r\n\r\nh \n i\n  j   \n\n\n   k     ",
     "   leading and trailing   ",
@@ -41,6 +42,9 @@ PROBES: tuple[str, ...] = (
     "€100 £5 ©®™ ±×÷ °C → ⇒ ∑ √2 µm ﬁ \u00c5 \u03a9",
     "don’t l’eau ‘quoted’ ’s",
     "word \n\nword\t\nword \r\nword" + " " * 9 + "x" + " " * 17 + "\n" + " " * 5,
+    "a;\n/b c!\n//d (e)\r\n/*f*/ g.\n\n/h i\rj k \r l\r\rm \r\n\rn?\ro  \r  p .\r/q",
+    "½½ a½b ½! ²³$ x²+y² ⅧⅨⅩⅪ ①②③④⑤ ₂₃ ٣٤٥٦ 1½ 一1二 ④4",
+    "中龰文鿰字 가가각 힣ㅎ ゟ゠ヿ 々〆 ｱ㐀㐁 豈",
     "a  12  b   3456    7 \t8\n9\n\n10  ٣٤  ５６",
     "Don\u02bct naïve façade coöperate ʼn ǆ Ωmega",
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from conch_ollama.tokenizers.corpus import CORPUS
 from conch_ollama.tokenizers.pretokenizers import PROBES, as_pre_tokenizer
+from conch_ollama.tokenizers.vocabulary import Vocabulary
 
 CHATML = (
     "{% for message in messages %}"
@@ -73,3 +74,14 @@ def write_folder(folder: Path, tokenizer: Mapping[str, Any] | None = None, **fil
         if content is not None:
             (folder / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return folder
+
+
+def write_gguf_tokenizer(folder: Path, vocabulary: Vocabulary, pre_tokenizer: Any) -> Path:
+    """A GGUF's vocabulary as the tokenizer.json it came from: SmolLM2's, whose files no registry has."""
+    tokens = {text: index for index, text in enumerate(vocabulary.tokens)}
+    source = tokenizer_json(pre_tokenizer)
+    source["model"] |= {"vocab": tokens, "merges": [merge.split(" ") for merge in vocabulary.merges]}
+    control = [text for text, kind in zip(vocabulary.tokens, vocabulary.types, strict=True) if kind == 3]
+    source["added_tokens"] = [added_token(tokens[text], text) for text in control]
+    config = {"bos_token": vocabulary.bos_text, "eos_token": vocabulary.eos_text}
+    return write_folder(folder, source, tokenizer_config={**config, "chat_template": vocabulary.chat_template})

@@ -15,7 +15,14 @@ from conch_ollama.tokenizers.original import encode
 from conch_ollama.tokenizers.pretokenizer_table import PRE_TOKENIZERS, PreTokenizer
 from conch_ollama.tokenizers.pretokenizers import PROBES, as_pre_tokenizer
 from conch_ollama.tokenizers.vocabulary import Vocabulary, read_vocabulary, vocabulary_from_gguf
-from tests.tokenizers.folders import QWEN2_SPLIT, VOCABULARY, added_token, tokenizer_json, write_folder
+from tests.tokenizers.folders import (
+    QWEN2_SPLIT,
+    VOCABULARY,
+    added_token,
+    tokenizer_json,
+    write_folder,
+    write_gguf_tokenizer,
+)
 from tests.tokenizers.llama_cpp_ids import llama_cpp_ids, write_model
 
 ROWS: Mapping[str, PreTokenizer] = {row.names[0]: row for row in PRE_TOKENIZERS}
@@ -156,13 +163,7 @@ def test_smollm2(smollm2_gguf: Path, tmp_path: Path) -> None:
     """Its GGUF's tokens as a tokenizer.json, read back: the same metadata, the same ids in both files and by Rust."""
     with GGUFFile(smollm2_gguf) as file:
         carried = vocabulary_from_gguf(file.metadata)
-    special = [text for text, kind in zip(carried.tokens, carried.types, strict=True) if kind == 3]
-    tokens = {text: index for index, text in enumerate(carried.tokens)}
-    source = tokenizer_json(as_pre_tokenizer(ROWS["smollm"].patterns))
-    source["model"] |= {"vocab": tokens, "merges": [merge.split(" ") for merge in carried.merges]}
-    source["added_tokens"] = [added_token(tokens[text], text) for text in special]
-    config = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>"}
-    folder = write_folder(tmp_path / "smollm2", source, tokenizer_config=config)
+    folder = write_gguf_tokenizer(tmp_path / "smollm2", carried, as_pre_tokenizer(ROWS["smollm"].patterns))
     vocabulary = read_vocabulary(folder, vocab_size=len(carried.tokens))
 
     assert (
