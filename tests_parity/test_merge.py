@@ -1,5 +1,9 @@
 """Merging against PEFT's `merge_and_unload`: in float32 within 1e-6 of the row's largest weight, in the base's own type
-bit for bit in 99.99% of the elements and one unit in the last place in the others."""
+bit for bit in 99.99% of the elements and one unit in the last place in the others.
+
+Needs a recent PEFT (0.21): 0.18 rounds a second adapter to the base's type while loading it, and knows
+`ensure_weight_tying` for whole modules only.
+"""
 
 from __future__ import annotations
 

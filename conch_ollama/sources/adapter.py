@@ -10,14 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from conch_ollama.errors import NonFiniteError
-from conch_ollama.formats.safetensors import SafetensorsFile
-from conch_ollama.formats.tensors import TensorInfo
 from conch_ollama.sources.adapter_checks import check_complete
 from conch_ollama.sources.adapter_config import CONFIG_FILE, AdapterConfig, read_adapter_config
 from conch_ollama.sources.adapter_folder import (
@@ -28,34 +25,23 @@ from conch_ollama.sources.adapter_folder import (
     tokenizer_files,
 )
 from conch_ollama.sources.adapter_names import Part, parts_by_module
-from conch_ollama.sources.pickles import TorchPickle
+from conch_ollama.sources.checkpoint import TensorFile, open_tensor_file
 
 #: Elements of a tensor looked at in one go.
 _BLOCK = 1 << 20
-
-
-class AdapterWeights(Protocol):
-    """Named tensors read by rows, from several threads: a safetensors file, or a `.bin` that torch read."""
-
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]: ...
-
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]: ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Adapter:
     """An open adapter. `modules` maps each adapted module, in its own model's names, to the tensors of its parts.
 
-    `training` is LLaMA-Factory's `training_args.yaml`, or as much of it as the model card tells. `notes` say what a user
-    should know: which checkpoint was taken, which unquantised base belongs to it.
+    `training` is LLaMA-Factory's `training_args.yaml`, or what the model card tells of it. `notes` are for the user:
+    which checkpoint was taken, which unquantised base belongs to it.
     """
 
     folder: Path
     config: AdapterConfig
-    weights: AdapterWeights
+    weights: TensorFile
     weights_path: Path
     modules: Mapping[str, Mapping[Part, str]]
     training: Mapping[str, Any] | None
@@ -132,7 +118,7 @@ def open_adapter(folder: Path) -> Adapter:
     """
     found = find_adapter(Path(folder))
     config = read_adapter_config(found.folder, converted=found.converted)
-    weights = _open_weights(found.weights)
+    weights = open_tensor_file(found.weights)
     try:
         modules = parts_by_module(weights.tensors, config, str(found.weights))
         check_complete(modules, weights.tensors, config, str(found.weights))
@@ -151,13 +137,9 @@ def open_adapter(folder: Path) -> Adapter:
         raise
 
 
-def _open_weights(path: Path) -> AdapterWeights:
-    return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchPickle(path)
-
-
 def _notes(found: AdapterFolder, config: AdapterConfig) -> tuple[str, ...]:
     hint = config.base_hint
     return (*found.notes, f"{found.folder}: {hint}") if hint else found.notes
 
 
-__all__ = ["CONFIG_FILE", "TRAINING_FILE", "Adapter", "AdapterWeights", "open_adapter"]
+__all__ = ["CONFIG_FILE", "TRAINING_FILE", "Adapter", "TensorFile", "open_adapter"]

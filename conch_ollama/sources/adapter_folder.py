@@ -13,6 +13,7 @@ from typing import Any
 from conch_ollama.errors import AdapterKindError, BadConfigError, NotFoundError
 from conch_ollama.sources.adapter_card import read_training_card
 from conch_ollama.sources.adapter_config import CONFIG_FILE
+from conch_ollama.sources.hub_cache import is_cache_folder, snapshot_in
 
 #: In this order, as PEFT looks for them.
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -49,7 +50,7 @@ class AdapterFolder:
 
 
 def find_adapter(path: Path) -> AdapterFolder:
-    """The adapter at `path`: the folder's own, else its newest `checkpoint-*` by number.
+    """The adapter at `path`: the folder's own, else its newest `checkpoint-*` by number; a hub cache's snapshot.
 
     A run whose adapter was converted from PiSSA is represented by its `pissa_converted` folder. Raises `NotFoundError`,
     which says what is missing, and `AdapterKindError` for LLaMA-Factory's backups of an unconverted PiSSA adapter.
@@ -58,7 +59,7 @@ def find_adapter(path: Path) -> AdapterFolder:
         raise NotFoundError(f"adapter {path} is not there", hint="check the path")
     if not path.is_dir():
         raise NotFoundError(f"adapter {path} is a file", hint="give the folder that holds adapter_config.json")
-    path = path.resolve()
+    path = (snapshot_in(path) if is_cache_folder(path) else path).resolve()
     _refuse_pissa_parts(path)
     if _is_complete(path / CONVERTED):
         return _found(path / CONVERTED, path)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conch_ollama.formats.floats import bf16_from_float32, float32_from_bf16
-from conch_ollama.sources.adapter import AdapterWeights
+from conch_ollama.sources.checkpoint import TensorFile
 
 Rows = NDArray[np.float32]
 #: Rounds an array in place to the values of a narrower type.
@@ -55,7 +55,7 @@ class Factors:
     The matrices are shared: they must not be written to.
     """
 
-    def __init__(self, weights: AdapterWeights, limit: int = _CACHE) -> None:
+    def __init__(self, weights: TensorFile, limit: int = _CACHE) -> None:
         self._weights = weights
         self._limit = limit
         self._kept: OrderedDict[str, Rows] = OrderedDict()

@@ -203,6 +203,12 @@ def test_converted_pissa_stands_for_its_run(tmp_path: Path) -> None:
     assert open_adapter(converted).folder == converted
 
 
+def test_hub_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "models--acme--tiny-lora"
+    snapshot = make_adapter(cache / "snapshots" / "0123456789abcdef")
+    assert open_adapter(cache).folder == snapshot
+
+
 @pytest.mark.parametrize("initialisation", [True, False, None, "gaussian", "eva", "orthogonal", "mica"])
 def test_initialisations_that_keep_the_base(initialisation: Any, tmp_path: Path) -> None:
     assert open_adapter(make_adapter(tmp_path, init_lora_weights=initialisation)).config.initialisation is not None
@@ -397,6 +403,13 @@ def test_truncated(tmp_path: Path) -> None:
     path = make_adapter(tmp_path) / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     refused(tmp_path, TruncatedFileError, "adapter_model.safetensors")
+
+
+@pytest.mark.bad_input("adapter file that git-lfs has not fetched")
+def test_lfs_pointer(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n"
+    (make_adapter(tmp_path) / "adapter_model.safetensors").write_text(pointer, encoding="utf-8")
+    assert "git lfs pull" in (refused(tmp_path, BadFileError, "adapter_model.safetensors").hint or "")
 
 
 @pytest.mark.bad_input("adapter pickle without torch")

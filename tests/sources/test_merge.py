@@ -374,8 +374,36 @@ def test_ensured_tying(tied: Path, tmp_path: Path) -> None:
     adapter = embedding_lora()
     a, b = adapter.values()
     adapter |= {f"{PREFIX}{HEAD}.lora_A.weight": b.T.copy(), f"{PREFIX}{HEAD}.lora_B.weight": a.T.copy()}
+    expected = SHARED + np.float32(SCALE) * (b @ a).T
+    assert_tied(merged(tied, make_adapter(tmp_path / "a", adapter, ensure_weight_tying=True)), expected)
+    # Another rank or scale for the output, or DoRA, which normalises its rows and the embedding's columns: no tie.
+    other = make_adapter(tmp_path / "b", adapter, ensure_weight_tying=True, alpha_pattern={"lm_head": 12})
+    assert_untied(merged(tied, other), expected, SHARED + 2 * np.float32(SCALE) * (b @ a).T)
+
+
+def test_ensured_tying_of_a_whole_module(tied: Path, tmp_path: Path) -> None:
+    trained = random((VOCAB, HIDDEN), 77)
+    config = {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}
+    for number, names in enumerate(((EMBED,), (EMBED, HEAD))):
+        arrays = {f"{PREFIX}{name}.weight": trained for name in names}
+        assert_tied(merged(tied, make_adapter(tmp_path / str(number), arrays, **config)), trained)
+
+
+def test_flag_without_the_outputs_copy_ties_nothing(tied: Path, tmp_path: Path) -> None:
+    """PEFT 0.18 knew the flag for whole modules only."""
+    adapter = embedding_lora()
+    a, b = adapter.values()
     source = merged(tied, make_adapter(tmp_path / "a", adapter, ensure_weight_tying=True))
-    assert_tied(source, SHARED + np.float32(SCALE) * (b @ a).T)
+    assert_untied(source, SHARED + np.float32(SCALE) * (b @ a).T, SHARED)
+
+
+def test_pair_that_was_separated_before_training(tied: Path, tmp_path: Path) -> None:
+    adapter = lora(HEAD, VOCAB, HIDDEN)
+    a, b = adapter.values()
+    embedding, head = random((VOCAB, HIDDEN), 5), random((VOCAB, HIDDEN), 6)
+    adapter |= {f"{PREFIX}{EMBED}.weight": embedding, f"{PREFIX}{HEAD}.base_layer.weight": head}
+    source = merged(tied, make_adapter(tmp_path / "a", adapter))
+    assert_untied(source, embedding, head + np.float32(SCALE) * (b @ a))
 
 
 def test_token_rows_follow_the_tie(tied: Path, tmp_path: Path) -> None:
