@@ -31,10 +31,10 @@ NASTY = [
 
 @pytest.mark.parametrize("value", NASTY)
 def test_ollama_reads_the_same_values(
-    ollama_server: OllamaServer, smollm2_gguf: Path, tmp_path: Path, value: str
+    ollama_server: OllamaServer, small_gguf: Path, tmp_path: Path, value: str
 ) -> None:
     modelfile = Modelfile(
-        str(smollm2_gguf),
+        str(small_gguf),
         template=CHATML + "{{/*" + value + "*/}}" + value,
         system=value,
         parameters={"stop": (value, "</s>"), "temperature": 0.1, "min_p": 1e-7, "seed": -(2**53), "use_mmap": False},
@@ -45,14 +45,14 @@ def test_ollama_reads_the_same_values(
     check(ollama_server, modelfile, tmp_path)
 
 
-def test_ollama_reads_the_escaped_template(ollama_server: OllamaServer, smollm2_gguf: Path, tmp_path: Path) -> None:
+def test_ollama_reads_the_escaped_template(ollama_server: OllamaServer, small_gguf: Path, tmp_path: Path) -> None:
     template = CHATML + 'a\u00a0\u3000b"""\n{{ if eq "\u200d" "x" }}{{ `\u00ad\n` }}{{ end }}{{/* \u2028 */}}'
-    check(ollama_server, Modelfile(str(smollm2_gguf), template=template, parameters={"stop": ("x",)}), tmp_path)
+    check(ollama_server, Modelfile(str(small_gguf), template=template, parameters={"stop": ("x",)}), tmp_path)
 
 
-def test_ollama_reads_the_stand_in(ollama_server: OllamaServer, smollm2_gguf: Path, tmp_path: Path) -> None:
+def test_ollama_reads_the_stand_in(ollama_server: OllamaServer, small_gguf: Path, tmp_path: Path) -> None:
     modelfile = Modelfile(
-        str(smollm2_gguf), template=CHATML, system='全角\u3000 """\nx', parameters={"stop": ("a\u00a0",)}
+        str(small_gguf), template=CHATML, system='全角\u3000 """\nx', parameters={"stop": ("a\u00a0",)}
     )
     save(modelfile, tmp_path / "Modelfile")
     assert parse((tmp_path / "Modelfile").read_text(encoding="utf-8")) == modelfile
@@ -62,20 +62,20 @@ def test_ollama_reads_the_stand_in(ollama_server: OllamaServer, smollm2_gguf: Pa
     assert shown.parameters == {"stop": ("a",)}
 
 
-def test_ollama_reads_every_parameter(ollama_server: OllamaServer, smollm2_gguf: Path, tmp_path: Path) -> None:
+def test_ollama_reads_every_parameter(ollama_server: OllamaServer, small_gguf: Path, tmp_path: Path) -> None:
     parameters: dict[str, ParameterValue] = {
         **{"temperature": 0.7, "top_p": 0.95, "min_p": 0.05, "typical_p": 1.0, "repeat_penalty": 1.1},
         **{"presence_penalty": -1.5, "frequency_penalty": 3.4e38, "num_ctx": 4096, "num_keep": 4, "num_predict": -1},
         **{"seed": 2**31, "top_k": 40, "repeat_last_n": 64, "num_batch": 512, "num_gpu": 0, "main_gpu": 0},
         **{"num_thread": 2, "use_mmap": True, "stop": ("</s>",)},
     }
-    check(ollama_server, Modelfile(str(smollm2_gguf), template=CHATML, parameters=parameters), tmp_path)
+    check(ollama_server, Modelfile(str(small_gguf), template=CHATML, parameters=parameters), tmp_path)
 
 
-def test_paths_with_spaces_and_chinese(ollama_server: OllamaServer, smollm2_gguf: Path, tmp_path: Path) -> None:
+def test_paths_with_spaces_and_chinese(ollama_server: OllamaServer, small_gguf: Path, tmp_path: Path) -> None:
     folder = tmp_path / "出 口"
     folder.mkdir()
-    (folder / '海螺 "1".gguf').symlink_to(smollm2_gguf)
+    (folder / '海螺 "1".gguf').symlink_to(small_gguf)
     check(ollama_server, Modelfile('./海螺 "1".gguf', template=CHATML, parameters={"stop": ("x",)}), folder)
 
 

@@ -109,12 +109,12 @@ def newer_ollama(template: str, parameters: str = 'stop "<|im_end|>"') -> dict[s
     }
 
 
-def test_a_newer_server_that_passes_over_template_is_told(quick: Modelfile) -> None:
+def test_a_newer_server_that_passes_over_template_is_told(small: Modelfile) -> None:
     from conch_ollama.formats.gguf_reader import GGUFFile
 
-    with GGUFFile(Path(quick.from_)) as file:
+    with GGUFFile(Path(small.from_)) as file:
         jinja = file.metadata["tokenizer.chat_template"].data
-    modelfile = replace(quick, parameters={"stop": ("<|im_end|>",)})
+    modelfile = replace(small, parameters={"stop": ("<|im_end|>",)})
     with stub_server(newer_ollama(jinja)) as stub:
         made = register(modelfile, Path(), "conch", host=stub.host, ask=None)
         assert [seen for seen in stub.seen if "copy" in seen or "delete" in seen] == [
@@ -126,7 +126,7 @@ def test_a_newer_server_that_passes_over_template_is_told(quick: Modelfile) -> N
 
 
 @pytest.mark.bad_input("register: Ollama fails while it gives the name")
-def test_the_old_model_comes_back_where_the_last_step_fails(quick: Modelfile) -> None:
+def test_the_old_model_comes_back_where_the_last_step_fails(small: Modelfile) -> None:
     copies: list[tuple[str, str]] = []
 
     def copy(handler: StubHandler) -> None:
@@ -136,12 +136,12 @@ def test_the_old_model_comes_back_where_the_last_step_fails(quick: Modelfile) ->
 
     def show(handler: StubHandler) -> None:
         name = json.loads(handler.body())["model"]
-        template = quick.template if "conch-new" in name else "{{ .Old }}"
+        template = small.template if "conch-new" in name else "{{ .Old }}"
         head = f"FROM /blobs/sha256-{DIGEST}\n"
         handler.answer(200, {"modelfile": head, "template": template, "parameters": 'stop "x"'})
 
     routes = newer_ollama("") | {"POST /api/show": show, "POST /api/copy": copy}
-    modelfile = replace(quick, parameters={"stop": ("x",)})
+    modelfile = replace(small, parameters={"stop": ("x",)})
     with stub_server(routes) as stub:
         with pytest.raises(OllamaRefusedError) as caught:
             register(modelfile, Path(), "conch", host=stub.host, ask=None, sha256=DIGEST)
@@ -154,8 +154,8 @@ def test_the_old_model_comes_back_where_the_last_step_fails(quick: Modelfile) ->
 
 
 @pytest.mark.bad_input("register: Ollama shows another TEMPLATE")
-def test_a_server_that_shows_another_template(quick: Modelfile) -> None:
-    modelfile = replace(quick, parameters={"stop": ("<|im_end|>",)})
+def test_a_server_that_shows_another_template(small: Modelfile) -> None:
+    modelfile = replace(small, parameters={"stop": ("<|im_end|>",)})
     with stub_server(newer_ollama("{{ .Detected }}")) as stub:
         with pytest.raises(RegisterMismatchError) as caught:
             register(modelfile, Path(), "conch", host=stub.host, ask=None)
