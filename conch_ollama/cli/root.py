@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from conch_ollama import __version__
+from conch_ollama.version import __version__
 
 #: command -> its one-line help. The module `conch_ollama.cli.<command>` holds `command`.
 COMMANDS = {

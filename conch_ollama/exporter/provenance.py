@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from conch_ollama import __version__
 from conch_ollama.exporter.inputs import Inputs
+from conch_ollama.version import __version__
 
 #: Keys of LLaMA-Factory's training_args.yaml worth keeping.
 TRAINING_KEYS = (

@@ -41,7 +41,7 @@ class Sink(Protocol):
         ...
 
     def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
-        """Bytes of the block that begins at row `start`, given in source and in output order. Called by many threads."""
+        """Bytes of the block that begins at row `start`, in source and in output order. Called by many threads."""
         ...
 
     def write(self, index: int, block: Block) -> None:

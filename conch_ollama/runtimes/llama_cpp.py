@@ -69,6 +69,8 @@ class LlamaCppWorker:
             base_url=self.address,
             headers={"Authorization": f"Bearer {self._key}"},
             timeout=httpx.Timeout(600.0, connect=10.0),
+            # The server drops idle connections when it likes; on loopback a new one costs nothing.
+            limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,  # a proxy for the world outside must not catch loopback
         )
 
@@ -107,10 +109,8 @@ class LlamaCppWorker:
             status = None
         ended = "" if status is None else f" (the worker ended with status {status})"
         tail = self.log_tail()
-        return RuntimeFailedError(
-            f"{what} {self.path}{ended}: {said or (tail[-1] if tail else 'it said nothing')}",
-            hint="llama.cpp's last lines:\n" + "\n".join(tail) if tail else None,
-        )
+        hint = "llama.cpp's last lines:\n" + "\n".join(tail) if tail else None
+        return RuntimeFailedError(f"{what} {self.path}{ended}: {said or 'it said nothing'}", hint=hint)
 
     def log_tail(self, lines: int = _LOG_LINES) -> list[str]:
         """The last lines that llama.cpp logged."""
@@ -123,7 +123,7 @@ class LlamaCppWorker:
         try:
             response = self._client.request(method, path, json=body)
         except httpx.HTTPError as err:
-            raise self._failure(f"llama.cpp stopped answering {path} for") from err
+            raise self._failure(f"llama.cpp stopped answering {path} for", _cause(err)) from err
         if response.status_code >= 400:
             raise RuntimeFailedError(f"llama.cpp refused {path} for {self.path}: {_error_text(response.text)}")
         return response.json()
@@ -156,7 +156,7 @@ class LlamaCppWorker:
                     if line.startswith("data: ") and line != "data: [DONE]":
                         yield from _pieces(json.loads(line[6:]))
         except httpx.HTTPError as err:
-            raise self._failure("llama.cpp broke off its answer from") from err
+            raise self._failure("llama.cpp broke off its answer from", _cause(err)) from err
 
     def properties(self) -> dict[str, Any]:
         """llama.cpp's `/props`: context, chat template, build."""
@@ -201,6 +201,10 @@ def _pieces(chunk: Mapping[str, Any]) -> Iterator[str]:
         text = choice.get("delta", {}).get("content")
         if text:
             yield text
+
+
+def _cause(err: Exception) -> str:
+    return str(err) or type(err).__name__
 
 
 def _error_text(body: str) -> str:
