@@ -66,10 +66,15 @@ class AdapterConfig:
         return next(named, self.token_indices.get(None))
 
     @property
+    def plain_base_name(self) -> str | None:
+        """The base's name, without what says that it is a quantised copy."""
+        return _QUANTISED.sub("", self.base_name) if self.base_name else None
+
+    @property
     def base_hint(self) -> str | None:
         """Which base to take when the one named is a quantised copy, on which nothing can be merged."""
-        plain = _QUANTISED.sub("", self.base_name or "")
-        if not self.base_name or plain == self.base_name:
+        plain = self.plain_base_name
+        if plain == self.base_name:
             return None
         return f"it was trained on {self.base_name}, a quantised copy: the base to use is the unquantised {plain}"
 

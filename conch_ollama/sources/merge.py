@@ -28,9 +28,10 @@ class MergedSource:
     """A `WeightSource`: `base` with `adapters`, each with the factor its change is multiplied by.
 
     `dtype="float32"` merges in float32. `dtype="base"` rounds to the base's type after each adapter, as PEFT's
-    `merge_and_unload` does on a base loaded in its own type. `tensors` keep the base's types in both cases. `notes`
-    are for the user. All checks are made here: `AdapterMismatchError`, `AdapterKindError`, `NonFiniteError` (NaN or
-    infinite values in an adapter), `UnknownTypeError` (no rounding to a base of that type).
+    `merge_and_unload` does on a base loaded in its own type. `tensors` keep the base's types in both cases. `notes` are
+    doubts whether base and adapters belong together. All checks are made here: `AdapterMismatchError`,
+    `AdapterKindError`, `NonFiniteError` (NaN or infinite values in an adapter), `UnknownTypeError` (no rounding to a
+    base of that type).
     """
 
     def __init__(

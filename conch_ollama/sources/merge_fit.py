@@ -19,6 +19,8 @@ from conch_ollama.sources.weights import WeightSource
 
 #: Reads rows `start` to `stop` of one tensor, fresh.
 Reader = Callable[[int, int], Rows]
+#: A snapshot's path in a hub cache, from which organisation and name can be told.
+_CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 _LAYER = re.compile(r"layers\.(\d+)\.")
 
 
@@ -122,15 +124,19 @@ def _check_vocabulary(base: WeightSource, names: BaseNames, origins: Mapping[str
         )
 
 
-def untouched_layers(adapter: Adapter, base: WeightSource) -> tuple[str, ...]:
-    """A note when the adapter ends before the base's last layer though nothing says it should."""
+def doubts(adapter: Adapter, base: WeightSource) -> tuple[str, ...]:
+    """What fits by its shapes and may be wrong all the same: a base of another name, last layers left out."""
+    found = []
+    repository = _CACHED.search(base.description)
+    trained_on = adapter.config.plain_base_name
+    if repository and trained_on and "/" in trained_on and trained_on.lower() != "/".join(repository.groups()).lower():
+        found.append(f"{adapter.folder} was trained on {trained_on}, the base here is {'/'.join(repository.groups())}")
     count = base.config.get("num_hidden_layers")
-    if not isinstance(count, int) or adapter.config.raw.get("layers_to_transform") is not None:
-        return ()
     layers = {int(match[1]) for module in adapter.modules if (match := _LAYER.search(f"{module}."))}
-    if not layers or max(layers) + 1 >= count:
-        return ()
-    return (
-        f"{adapter.folder} changes layers {min(layers)} to {max(layers)} of {count}: was it trained on "
-        f"{base.description}? It names {adapter.trained_on}",
-    )
+    chosen = adapter.config.raw.get("layers_to_transform") is not None
+    if isinstance(count, int) and layers and not chosen and max(layers) + 1 < count:
+        found.append(
+            f"{adapter.folder} changes layers {min(layers)} to {max(layers)} of {count}: was it trained on "
+            f"{base.description}? It names {adapter.trained_on}"
+        )
+    return tuple(found)

@@ -17,7 +17,7 @@ from conch_ollama.formats.tensors import TensorInfo
 from conch_ollama.sources.adapter import Adapter
 from conch_ollama.sources.adapter_names import Part
 from conch_ollama.sources.merge_edits import BiasShift, Edit, EmbeddingLowRank, Factors, LowRank, TokenRows
-from conch_ollama.sources.merge_fit import Origin, Reader, check_fit, untouched_layers
+from conch_ollama.sources.merge_fit import Origin, Reader, check_fit, doubts
 from conch_ollama.sources.merge_tied import separate_tied
 from conch_ollama.sources.merge_wishes import HEAD, Kind, Wish, base_names, collect_wishes
 from conch_ollama.sources.weights import WeightSource
@@ -37,7 +37,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """Changed tensors by name, all tensors of the result, its configuration, and what a user should know."""
+    """Changed tensors by name, all tensors of the result, its configuration, and doubts for the user."""
 
     changes: Mapping[str, Change]
     tensors: Mapping[str, TensorInfo]
@@ -73,7 +73,7 @@ def plan_merge(base: WeightSource, adapters: Sequence[tuple[Adapter, float]], ro
         config["tie_word_embeddings"] = False
     if shared is not None and shared.info.rows != base.tensors[shared.info.name].rows:
         config["vocab_size"] = shared.info.rows
-    notes = tuple(note for adapter, _ in adapters for note in (*adapter.notes, *untouched_layers(adapter, base)))
+    notes = tuple(note for adapter, _ in adapters for note in doubts(adapter, base))
     return MergePlan(changes, tensors, config, notes)
 
 

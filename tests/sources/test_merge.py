@@ -304,6 +304,19 @@ def test_note_when_the_last_layers_are_not_touched(tmp_path: Path) -> None:
     assert merged(make_base(tmp_path / "two"), make_adapter(tmp_path / "c")).notes == ()
 
 
+def test_note_when_the_base_has_another_name(tmp_path: Path) -> None:
+    def notes(repository: str, trained_on: str) -> tuple[str, ...]:
+        base = make_base(tmp_path / repository / "snapshots" / "0123456789")
+        return merged(base, make_adapter(tmp_path / "a", base_model_name_or_path=trained_on)).notes
+
+    [note] = notes("models--Qwen--Qwen2.5-1.5B", "Qwen/Qwen2.5-1.5B-Instruct")
+    assert "trained on Qwen/Qwen2.5-1.5B-Instruct" in note
+    assert "is Qwen/Qwen2.5-1.5B" in note
+    assert notes("models--Qwen--Qwen2.5-1.5B-Instruct", "qwen/Qwen2.5-1.5B-Instruct") == ()
+    assert notes("models--unsloth--Qwen3-0.6B", "unsloth/Qwen3-0.6B-unsloth-bnb-4bit") == ()
+    assert notes("models--Qwen--Qwen2.5-1.5B", "local_folder") == ()
+
+
 # Tied embeddings.
 
 
