@@ -9,7 +9,7 @@ endif
 V := .venv/$(BIN)
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint suites test-parity test-reference test-ggml bench wheel clean
+.PHONY: demo test lint suites test-parity test-reference test-ggml test-training bench wheel clean
 
 demo: .venv/base
 	$(V)/conch demo
@@ -23,7 +23,7 @@ lint: .venv/dev
 	$(V)/mypy
 	$(V)/lint-imports
 
-suites: lint test-reference test-ggml test-parity wheel
+suites: lint test-reference test-ggml test-parity test-training wheel
 
 # Against transformers and PEFT: merged weights, log-probabilities, rendered chat templates.
 test-parity: .venv-parity/done
@@ -37,8 +37,15 @@ test-reference: .venv/dev .venv-reference/done
 test-ggml: .venv-ggml/done
 	.venv-ggml/$(BIN)/python -m pytest tests_ggml
 
+# Against LLaMA-Factory: what it trains on is what the chat template renders. It brings a torch of 5 GB.
+test-training: .venv-training/done
+	.venv-training/$(BIN)/python -m pytest tests_training
+
 bench: .venv-parity/done .venv-reference/done .venv-ggml/done .venv/dev
-	$(V)/python -m benchmarks
+	CONCH_PARITY_PYTHON=$(CURDIR)/.venv-parity/$(BIN)/python \
+	CONCH_REFERENCE_PYTHON=$(CURDIR)/.venv-reference/$(BIN)/python \
+	CONCH_GGML_PYTHON=$(CURDIR)/.venv-ggml/$(BIN)/python \
+	$(V)/python -m benchmarks $(BENCH)
 
 # The built wheel, installed alone in a new environment, carries its data and runs.
 wheel: .venv/dev
@@ -71,6 +78,11 @@ wheel: .venv/dev
 .venv-ggml/done: pyproject.toml
 	$(PYTHON) -m venv .venv-ggml
 	.venv-ggml/$(BIN)/python $(PIP) -e '.[ggml]'
+	touch $@
+
+.venv-training/done: pyproject.toml
+	$(PYTHON) -m venv .venv-training
+	.venv-training/$(BIN)/python $(PIP) -e '.[training]' pytest
 	touch $@
 
 clean:

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.parts.ollama import OllamaServer
+
+
+# A busy machine is no fault of the code under test.
+settings.register_profile("conch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("conch")
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +29,21 @@ def smollm2_gguf() -> Path:
     from tests.parts.smollm2 import smollm2_gguf as provide_gguf
 
     return provide_gguf()
+
+
+#: test -> the cause that its `bad_input` marker names
+_CAUSES: dict[str, str] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        marker = item.get_closest_marker("bad_input")
+        if marker is not None:
+            _CAUSES[item.nodeid] = str(marker.args[0])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many distinct causes of failure the run covered."""
+    passed = {report.nodeid for report in terminalreporter.stats.get("passed", [])}
+    causes = {cause for node, cause in _CAUSES.items() if node in passed}
+    terminalreporter.write_line(f"bad input: {len(causes)} distinct causes")
