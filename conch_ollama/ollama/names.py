@@ -36,6 +36,11 @@ class ModelName:
             prefix = f"{self.namespace}/"
         return f"{prefix}{self.model}:{self.tag}"
 
+    @property
+    def short(self) -> str:
+        """What a user types: the name without `:latest`."""
+        return str(self).removesuffix(f":{DEFAULT_TAG}")
+
     def same(self, other: ModelName) -> bool:
         """Ollama's names differ in more than case, or are the same."""
         return str(self).lower() == str(other).lower()
@@ -73,7 +78,7 @@ def _fault(kind: str, part: str) -> str | None:
         return f"the {kind} is longer than {_LONGEST[kind]} bytes"
     for rune in part:
         if not _plain(rune) and rune not in _MARKS[kind]:
-            return f"{rune!r} can't be in a {kind}; letters A to Z, digits and {' '.join(_MARKS[kind])} can"
+            return f"{rune!r} can't be in a {kind} name; letters A to Z, digits and {' '.join(_MARKS[kind])} can"
     if part[0] in "-.:":
         return f"a {kind} can't start with {part[0]!r}"
     return None

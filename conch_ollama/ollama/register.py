@@ -109,7 +109,7 @@ def register(
         changed = old is None or bool(differences(meant, old)) or has_engine_settings(modelfile)
         info, answer = _create(work, old) if changed or old is None else (old, _answer(work, full, old))
         warnings = _warnings(work, info, version, answer)
-        return Registered(str(full), server.host, version, changed, answer, info.capabilities or (), warnings)
+        return Registered(full.short, server.host, version, changed, answer, info.capabilities or (), warnings)
 
 
 def model_file(written: str, folder: Path) -> Path:

@@ -31,6 +31,7 @@ from tests.parts.ollama import OllamaServer
 def test_names_are_taken_apart(text: str, name: ModelName, shortest: str) -> None:
     assert parse_name(text) == name
     assert str(name) == shortest
+    assert parse_name(name.short) == name
     assert name.same(parse_name(shortest.upper().replace("HTTPS://", "")))
 
 

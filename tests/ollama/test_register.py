@@ -180,7 +180,7 @@ def test_a_folder_with_a_remote_like_address(own_server: OllamaServer, small: Mo
     (folder / "海螺.gguf").symlink_to(small.from_)
     address = own_server.host.replace("http://127.0.0.1", "0.0.0.0")
     made = register(replace(small, from_="./海螺.gguf"), folder, "shop/remote", host=address, ask=None)
-    assert (made.name, made.host) == ("shop/remote:latest", own_server.host)
+    assert (made.name, made.host) == ("shop/remote", own_server.host)
     assert exists("shop/remote", own_server.host)
     assert str(folder) not in own_server.log_text()
 
