@@ -9,7 +9,7 @@ from string import ascii_letters, digits
 from typing import Any
 
 from conch_ollama.errors import BadConfigError
-from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles, read_json
+from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles, read_json, read_object
 
 _NAME_CHARACTERS = frozenset(ascii_letters + digits)
 
@@ -25,18 +25,25 @@ class ChatTemplates:
 def read_chat_templates(files: TokenizerFiles) -> ChatTemplates:
     """Chat templates in transformers' order: `chat_template.jinja`, `tokenizer_config.json`, `chat_template.json`.
 
-    Raises BadConfigError when one is not text.
+    A folder without any, of an adapter, leaves the model's. Raises BadConfigError when one is not text.
     """
-    jinja = files.folder / "chat_template.jinja"
+    found = _read_folder(files.folder, files.tokenizer_config)
+    if found == ChatTemplates() and files.model_folder is not None:
+        return _read_folder(files.model_folder, read_object(files.model_folder / "tokenizer_config.json"))
+    return found
+
+
+def _read_folder(folder: Path, tokenizer_config: Mapping[str, Any]) -> ChatTemplates:
+    jinja = folder / "chat_template.jinja"
     additional = {
         template_name(path.stem): _read_text(path)
-        for path in sorted((files.folder / "additional_chat_templates").glob("*.jinja"))
+        for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))
     }
     if jinja.is_file():
         return ChatTemplates(_read_text(jinja), additional)
-    templates = _parse(files.tokenizer_config.get("chat_template"), files.config_path)
-    legacy = files.folder / "chat_template.json"
-    if templates.default is None and not templates.named and legacy.is_file():
+    templates = _parse(tokenizer_config.get("chat_template"), folder / "tokenizer_config.json")
+    legacy = folder / "chat_template.json"
+    if templates == ChatTemplates() and legacy.is_file():
         content = read_json(legacy)
         templates = _parse(content.get("chat_template") if isinstance(content, dict) else content, legacy)
     return ChatTemplates(templates.default, {**templates.named, **additional})

@@ -5,7 +5,6 @@ The texts of that check are `corpus`'s. What stands in a text as a special token
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def load(folder: Path) -> Any:
 
     files = read_tokenizer_files(folder)
     try:
-        tokenizer = Tokenizer.from_str(json.dumps(dict(files.tokenizer)))
+        tokenizer = Tokenizer.from_str(files.path.read_text(encoding="utf-8-sig"))
     except Exception as err:  # the library raises bare Exception
         raise BadConfigError(
             f"{files.path}: the tokenizers library refuses it: {err}",

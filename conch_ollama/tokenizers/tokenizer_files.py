@@ -34,6 +34,7 @@ class TokenizerFiles:
     special_tokens_map: Mapping[str, Any]
     config: Mapping[str, Any]
     generation_config: Mapping[str, Any]
+    model_folder: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -71,7 +72,8 @@ def read_json(path: Path) -> Any:
         raise BadConfigError(f"{path}: cannot be read: {err.strerror or err}") from err
 
 
-def _read_object(path: Path) -> Mapping[str, Any]:
+def read_object(path: Path) -> Mapping[str, Any]:
+    """Parses a JSON file that must hold an object; an absent file is an empty one."""
     if not path.is_file():
         return {}
     value = read_json(path)
@@ -92,16 +94,17 @@ def read_tokenizer_files(folder: Path, model_folder: Path | None = None) -> Toke
         _refuse_other_files(folder)
     return TokenizerFiles(
         folder=folder,
-        tokenizer=_read_object(path),
-        tokenizer_config=_read_object(folder / "tokenizer_config.json"),
-        special_tokens_map=_read_object(folder / "special_tokens_map.json"),
+        tokenizer=read_object(path),
+        tokenizer_config=read_object(folder / "tokenizer_config.json"),
+        special_tokens_map=read_object(folder / "special_tokens_map.json"),
         config=_first_object(folder, model_folder, "config.json"),
         generation_config=_first_object(folder, model_folder, "generation_config.json"),
+        model_folder=model_folder,
     )
 
 
 def _first_object(folder: Path, model_folder: Path | None, name: str) -> Mapping[str, Any]:
-    return _read_object(folder / name) or (_read_object(model_folder / name) if model_folder else {})
+    return read_object(folder / name) or (read_object(model_folder / name) if model_folder else {})
 
 
 def _refuse_other_files(folder: Path) -> None:

@@ -139,9 +139,9 @@ def read_vocabulary(
 ) -> Vocabulary:
     """The vocabulary of a Hugging Face folder for an embedding of `vocab_size` rows.
 
-    `pre` names the pre-tokenizer instead of recognising it. `model_folder` is the base's, for config.json and
-    generation_config.json, when `folder` is an adapter's. Raises NotFoundError, UnknownTokenizerError,
-    UnknownPreTokenizerError, BadConfigError.
+    `pre` names the pre-tokenizer instead of recognising it. `model_folder` is the base's when `folder` is an adapter's:
+    for config.json, generation_config.json and a chat template that the adapter does not bring. Raises NotFoundError,
+    UnknownTokenizerError, UnknownPreTokenizerError, BadConfigError.
     """
     files = read_tokenizer_files(folder, model_folder)
     check_byte_level_bpe(files)

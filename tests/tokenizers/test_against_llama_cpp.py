@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conch_ollama.formats.gguf_reader import GGUFFile
+from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
 from conch_ollama.tokenizers.corpus import CORPUS, CorpusText, corpus_for
 from conch_ollama.tokenizers.original import encode
 from conch_ollama.tokenizers.pretokenizer_table import PRE_TOKENIZERS, PreTokenizer
@@ -157,6 +158,21 @@ def test_what_stands_around_a_text_and_added_tokens(special_cases: Mapping[str, 
     assert case.found == case.wanted
     begins_with_bos = [ids[:1] == [case.vocabulary.bos] for ids in case.wanted[:2]]
     assert case.vocabulary.add_bos == all(begins_with_bos)
+
+
+def test_llama_cpp_stops_at_each_key_that_stops_may_choose(tmp_path: Path) -> None:
+    """With weights of zero one ordinary token comes again and again; it ends generation where a key says so."""
+    read = read_vocabulary(write_folder(tmp_path / "folder"), vocab_size=VOCABULARY + 8)
+
+    def complete(**special: int) -> dict[str, Any]:
+        metadata = replace(read, special={**read.special, **special}).metadata()
+        with LlamaCppWorker(write_model(tmp_path / "model.gguf", metadata), num_ctx=256) as worker:
+            return worker.complete("a", max_tokens=4, temperature=0.0, return_tokens=True)
+
+    unstopped = complete()
+    again = unstopped["tokens"][0]
+    assert (unstopped["tokens"], unstopped["stop_type"]) == ([again] * 4, "limit")
+    assert [complete(**{role: again})["stop_type"] for role in ("eos", "eot", "eom")] == ["eos"] * 3
 
 
 def test_smollm2(smollm2_gguf: Path, tmp_path: Path) -> None:

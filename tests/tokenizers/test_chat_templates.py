@@ -56,6 +56,15 @@ def test_the_legacy_json_comes_last(tmp_path: Path) -> None:
         assert read_chat_templates(read_tokenizer_files(folder)).default == wanted
 
 
+@pytest.mark.parametrize(("config", "wanted"), [({}, "base's"), ({"chat_template": "adapter's"}, "adapter's")])
+def test_an_adapter_without_a_template_leaves_the_model_s(tmp_path: Path, config: dict[str, str], wanted: str) -> None:
+    model, adapter = tmp_path / "model", write_folder(tmp_path / "adapter", tokenizer_config=config)
+    model.mkdir()
+    (model / "chat_template.jinja").write_text("base's", encoding="utf-8")
+    assert read_chat_templates(read_tokenizer_files(adapter, model)).default == wanted
+    assert read_chat_templates(read_tokenizer_files(adapter)).default == config.get("chat_template")
+
+
 def test_names_become_keys() -> None:
     assert template_name("tool use/2") == "tool_use_2"
 
