@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, settings
 
 from tests.parts.ollama import OllamaServer
 
-
 # A busy machine is no fault of the code under test.
 settings.register_profile("conch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("conch")
