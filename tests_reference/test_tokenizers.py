@@ -39,7 +39,7 @@ tokenizer.save_pretrained(sys.argv[2])
 _SAME_SPLITS = "both names are the same pre-tokenizer to llama.cpp; ours is the oldest, which every runtime knows"
 _EOS_IDS = "more than one token ends a turn: Ollama's own engine reads them all here, llama.cpp ignores the key"
 _EOT = "turns end with another token than eos_token: said, where llama.cpp would guess by the token's text"
-_GRANITE = "the converter writes it for every vocabulary of 49152 tokens (meant for Granite); false by default"
+_ADD_BOS = "always said: left out, Ollama's own engine adds BOS, and llama.cpp decides by the pre-tokenizer's name"
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
@@ -57,7 +57,14 @@ class Case:
 
 CASES: Mapping[str, Case] = {
     "qwen3": Case("qwen3", "qwen3", 151936, config={"bos_token_id": 151643, "eos_token_id": 151645}),
-    "qwen3-extended": Case("qwen3", "qwen3", 151936, True, {"bos_token_id": 151643, "eos_token_id": 151645}),
+    "qwen3-extended": Case(
+        "qwen3",
+        "qwen3",
+        151936,
+        True,
+        {"bos_token_id": 151643, "eos_token_id": 151645},
+        {"tokenizer.ggml.add_bos_token": _ADD_BOS},
+    ),
     "qwen2": Case("qwen3", "qwen2", 152064, config={"bos_token_id": 151643, "eos_token_id": 151645}),
     "llama-3.1": Case("llama3_1", "llama", 128256, config={"bos_token_id": 128000, "eos_token_id": 128009}),
     "llama-3.1-extended": Case(
@@ -75,7 +82,7 @@ CASES: Mapping[str, Case] = {
         config={"bos_token_id": 128000, "eos_token_id": [128001, 128009]},
         differences={
             "tokenizer.ggml.pre": "smaug-bpe applies merges to whole tokens, tokenizer.json says not to: llama-bpe",
-            "tokenizer.ggml.add_bos_token": "no BOS is added; llama-bpe would add one by default, smaug-bpe does not",
+            "tokenizer.ggml.add_bos_token": _ADD_BOS,
             "tokenizer.ggml.eot_token_id": _EOT,
             "tokenizer.ggml.eos_token_ids": _EOS_IDS,
         },
@@ -87,15 +94,14 @@ CASES: Mapping[str, Case] = {
         config={"bos_token_id": 0, "eos_token_id": 1},
         differences={"tokenizer.ggml.pre": _SAME_SPLITS},
     ),
-    "gpt-oss": Case("gptoss", "llama", 201088),
-    "smollm2": Case("smollm2", "llama", 49152, differences={"tokenizer.ggml.add_bos_token": _GRANITE}),
+    "gpt-oss": Case("gptoss", "llama", 201088, differences={"tokenizer.ggml.add_bos_token": _ADD_BOS}),
+    "smollm2": Case("smollm2", "llama", 49152),
     "smollm2-as-transformers-reads-the-gguf": Case(
         "smollm2",
         "llama",
         49152,
         differences={
             "tokenizer.ggml.pre": "this tokenizer.json splits no digits; by the other name ids would differ (below)",
-            "tokenizer.ggml.add_bos_token": _GRANITE,
         },
     ),
 }

@@ -14,7 +14,7 @@ from conch_ollama.errors import BadGGUFError
 from conch_ollama.formats.metadata import Metadata, Value, ValueType, array, boolean, string, strings, u32
 from conch_ollama.tokenizers.chat_templates import ChatTemplates, read_chat_templates
 from conch_ollama.tokenizers.pretokenizer_table import row_of
-from conch_ollama.tokenizers.pretokenizers import Recognised, recognise
+from conch_ollama.tokenizers.pretokenizers import recognise
 from conch_ollama.tokenizers.special_tokens import as_ids, read_special_tokens
 from conch_ollama.tokenizers.stops import EOG_TEXTS, Stops, find_stops
 from conch_ollama.tokenizers.token_list import TokenList, TokenType, read_merges, read_token_list
@@ -161,7 +161,7 @@ def read_vocabulary(
         types=listed.types,
         merges=merges,
         special=ids,
-        add=_add_flags(special.add, recognised, has_bos="bos" in ids),
+        add=_add_flags(special.add, has_bos="bos" in ids),
         chat_template=templates.default,
         chat_templates=templates.named,
         stop_ids=stops.ids,
@@ -171,17 +171,13 @@ def read_vocabulary(
     )
 
 
-def _add_flags(add: Mapping[str, bool], recognised: Recognised, *, has_bos: bool) -> dict[str, bool]:
-    """What the files decide; undecided means no BOS, which is said where llama.cpp's default for the name is another.
+def _add_flags(add: Mapping[str, bool], *, has_bos: bool) -> dict[str, bool]:
+    """What the files decide, and always whether BOS is added.
 
-    A BOS that does not exist is never added: llama.cpp would take id 11.
+    Left unsaid, llama.cpp decides by the pre-tokenizer's name and Ollama's own engine adds it to most models. A BOS
+    that does not exist is never added: llama.cpp would take id 11.
     """
-    flags = dict(add)
-    if "bos" not in flags and recognised.row is not None and recognised.row.add_bos:
-        flags["bos"] = False
-    if not has_bos and flags.get("bos"):
-        flags["bos"] = False
-    return flags
+    return {**add, "bos": has_bos and add.get("bos", False)}
 
 
 def _stops(files: TokenizerFiles, listed: TokenList, templates: ChatTemplates, special: Mapping[str, int]) -> Stops:

@@ -93,7 +93,7 @@ def test_files_as_transformers_5_saves_them(tmp_path: Path) -> None:
 
 def test_tokenizer_json_alone(tmp_path: Path) -> None:
     vocabulary = read(tmp_path, tokenizer_config=None)
-    assert (vocabulary.chat_template, vocabulary.eos, vocabulary.add) == (None, None, {})
+    assert (vocabulary.chat_template, vocabulary.eos, vocabulary.add) == (None, None, {"bos": False})
     assert any("no end of text is known" in warning for warning in vocabulary.warnings)
 
 
@@ -116,7 +116,7 @@ def test_an_adapter_s_tokenizer_takes_ids_from_the_model_s_configuration(tmp_pat
 def test_bos_is_added_only_where_the_original_adds_it(
     tmp_path: Path, config: dict[str, Any], flag: bool | None, add_bos: bool
 ) -> None:
-    """llama.cpp adds it by default for this pre-tokenizer, so an undecided one is written down."""
+    """llama.cpp adds it by default for this pre-tokenizer, Ollama's own engine always: so it is always written down."""
     row = row_of("llama-bpe")
     assert row is not None
     source = tokenizer_json(as_pre_tokenizer(row.patterns), ignore_merges=True)
