@@ -69,8 +69,10 @@ def find_stops(
         eos = next(iter((*ends, *configured)), None)
         if eos is None:
             warnings.append("no end of text is known (eos_token, eos_token_id): generation ends at num_predict only")
-    if eot is None and ends and eos not in ends:
-        eot = ends[0]
+    if ends and eos not in ends:
+        eot = ends[0] if eot is None else eot
+        if (text := texts.get(-1 if eos is None else eos)) and text in (chat_template or ""):
+            warnings.append(f"eos_token {text!r} stands in the chat template and ends no message there: is it right?")
     stop_ids = tuple(dict.fromkeys(index for index in (*ends, eot, eos, *configured, eom) if index is not None))
     for index in stop_ids:
         if index in (eos, eot, eom) or texts.get(index) in EOG_TEXTS:

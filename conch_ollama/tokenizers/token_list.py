@@ -73,7 +73,8 @@ def read_token_ids(
     ids.update({token.content: token.id for token in added.values()})
     if vocab_size is not None:
         _check_size(files, ids, vocab_size)
-    _add_named_specials(files, ids, added, vocab_size)
+    following = max((len(vocab), *(token.id + 1 for token in added.values())))
+    _add_named_specials(files, ids, added, following, vocab_size)
     return ids, added
 
 
@@ -177,9 +178,9 @@ def _named_specials(files: TokenizerFiles) -> Iterator[str]:
 
 
 def _add_named_specials(
-    files: TokenizerFiles, ids: dict[str, int], added: dict[str, AddedToken], vocab_size: int | None
+    files: TokenizerFiles, ids: dict[str, int], added: dict[str, AddedToken], following: int, vocab_size: int | None
 ) -> None:
-    """Tokens named as special are special; one that has no id yet gets the next, as transformers gives it.
+    """Tokens named as special are special; one that has no id yet gets the `following`, as transformers gives it.
 
     Without a row in the embedding the model cannot have learnt it: it stays out (`special_tokens` warns).
     """
@@ -187,10 +188,11 @@ def _add_named_specials(
         if text in added:
             added[text] = replace(added[text], special=True)
             continue
-        index = ids.get(text, max(ids.values()) + 1)
+        index = ids.get(text, following)
         if vocab_size is None or index < vocab_size:
             ids[text] = index
             added[text] = AddedToken(id=index, content=text, special=True)
+            following = max(following, index + 1)
 
 
 def _check_size(files: TokenizerFiles, ids: Mapping[str, int], vocab_size: int) -> None:

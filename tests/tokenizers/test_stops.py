@@ -92,6 +92,13 @@ def test_a_turn_ends_with_another_token_than_eos() -> None:
     assert stops(CHATML, TOKENS, eos=0) == Stops(0, 2, None, (2, 0), ("<|im_end|>", "<|endoftext|>"))
 
 
+def test_an_eos_that_begins_turns_is_a_warning() -> None:
+    """As transformers names it for the tokenizer of SmolLM2's GGUF. The model stops all the same."""
+    found = stops(CHATML, TOKENS, eos=1)
+    assert (found.eos, found.eot, found.ids) == (1, 2, (2, 1))
+    assert "'<|im_start|>' stands in the chat template" in found.warnings[0]
+
+
 def test_without_eos_the_turn_s_end_is_eos() -> None:
     assert stops(CHATML, TOKENS) == Stops(2, None, None, (2,), ("<|im_end|>",))
 
