@@ -255,6 +255,13 @@ def vocabulary_from_gguf(metadata: Metadata) -> Vocabulary:
         },
         stop_ids=stops.ids,
         stop_strings=stops.strings,
-        warnings=stops.warnings,
+        warnings=(*stops.warnings, *_pre_tokenizer_warnings(data)),
         carried=carried,
     )
+
+
+def _pre_tokenizer_warnings(data: Mapping[str, object]) -> list[str]:
+    """Old conversions of byte-level BPE name no pre-tokenizer: llama.cpp then splits as no model was trained."""
+    if data["tokenizer.ggml.model"] == "gpt2" and data.get("tokenizer.ggml.pre", "default") == "default":
+        return ["the GGUF names no pre-tokenizer: llama.cpp splits text by a default that no model was trained with"]
+    return []

@@ -183,6 +183,18 @@ def test_add_bos_as_llama_cpp_decides(model: str, pre: str, key: bool | None, ad
     assert vocabulary_from_gguf(metadata).add_bos is add_bos
 
 
+@pytest.mark.parametrize(
+    ("model", "pre", "warns"),
+    [("gpt2", None, True), ("gpt2", "default", True), ("gpt2", "qwen2", False), ("llama", None, False)],
+)
+def test_a_gguf_without_a_pre_tokenizer_is_a_warning(model: str, pre: str | None, warns: bool) -> None:
+    metadata = {**SENTENCEPIECE, "tokenizer.ggml.model": string(model)}
+    del metadata["tokenizer.ggml.pre"]
+    if pre is not None:
+        metadata["tokenizer.ggml.pre"] = string(pre)
+    assert any("names no pre-tokenizer" in warning for warning in vocabulary_from_gguf(metadata).warnings) is warns
+
+
 def test_a_folder_s_vocabulary_survives_the_file(tmp_path: Path) -> None:
     vocabulary = read(tmp_path / "folder")
     with GGUFFile(write_model(tmp_path / "model.gguf", vocabulary.metadata())) as file:
