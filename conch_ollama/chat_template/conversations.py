@@ -97,9 +97,7 @@ def _odd() -> Iterator[Conversation]:
         yield conversation(kind, ("u", text))
         yield conversation(kind, ("s", text), ("u", "Hi"))
         yield conversation(kind, ("u", text), ("a", text), ("u", "And now?"))
-        yield conversation(kind, ("s", text), ("u", "Hi"), ("a", text), ("u", text))
         yield conversation(kind, ("u", "Hi"), ("a", text))
-        yield conversation(kind, ("s", text), ("u", text), ("a", "Hello"), ("u", "Hi"), ("a", text))
     for text in THOUGHTS:
         yield conversation(kind, ("s", text), ("u", text))
 

@@ -72,10 +72,19 @@ def eq(first: Value, *others: Value) -> bool:
     """Whether the first equals any of the others."""
     if not others:
         raise CallError("missing argument for comparison")
-    return any(_equal(_untyped(first), _untyped(other)) for other in others)
+    first = _untyped(first)
+    for other in others:
+        if _equal(first, _untyped(other)):
+            return True
+    return False
+
+
+_PLAIN = (bytes, bool, int, float)
 
 
 def _equal(left: Value, right: Value) -> bool:
+    if type(left) is type(right) and isinstance(left, _PLAIN):
+        return left == right
     kinds = _kind(left), _kind(right)
     if kinds[0] != kinds[1] and {*kinds} != {"int", "uint"}:
         if left is None or right is None:

