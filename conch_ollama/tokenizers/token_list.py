@@ -232,3 +232,17 @@ def _halves(files: TokenizerFiles, rank: int, merge: Any) -> Sequence[str]:
     if not isinstance(halves, list) or len(halves) != 2 or not all(isinstance(half, str) and half for half in halves):
         raise BadConfigError(f"{files.path}: merge {rank} is {merge!r}, must be two tokens")
     return halves
+
+
+def token_warnings(files: TokenizerFiles, listed: TokenList) -> list[str]:
+    """What the tokenizer does with tokens and llama.cpp does not."""
+    warnings = []
+    if files.model.get("dropout"):
+        warnings.append("the tokenizer has BPE dropout, which makes ids random: llama.cpp has none")
+    trims = [token.content for token in listed.added.values() if token.trims]
+    if trims:
+        warnings.append(
+            f"{len(trims)} added tokens swallow the white space around them (lstrip, rstrip, single_word), which "
+            f"llama.cpp does not: {', '.join(map(repr, trims[:3]))}"
+        )
+    return warnings

@@ -17,7 +17,7 @@ from conch_ollama.tokenizers.pretokenizer_table import row_of
 from conch_ollama.tokenizers.pretokenizers import recognise
 from conch_ollama.tokenizers.special_tokens import as_ids, read_special_tokens
 from conch_ollama.tokenizers.stops import EOG_TEXTS, Stops, find_stops
-from conch_ollama.tokenizers.token_list import TokenList, TokenType, read_merges, read_token_list
+from conch_ollama.tokenizers.token_list import TokenList, TokenType, read_merges, read_token_list, token_warnings
 from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles, check_byte_level_bpe, read_tokenizer_files
 
 _ID_KEYS = {
@@ -166,7 +166,13 @@ def read_vocabulary(
         chat_templates=templates.named,
         stop_ids=stops.ids,
         stop_strings=stops.strings,
-        warnings=(*special.warnings, *recognised.warnings, *stops.warnings, *_token_warnings(files, listed, ordinary)),
+        warnings=(
+            *special.warnings,
+            *recognised.warnings,
+            *stops.warnings,
+            *token_warnings(files, listed),
+            *(f"{text!r} is plain text to the tokenizer, to llama.cpp an end of generation" for text in ordinary),
+        ),
         gaps=recognised.gaps | {f"text:{text}" for text in ordinary},
     )
 
@@ -196,21 +202,6 @@ def _stops(files: TokenizerFiles, listed: TokenList, templates: ChatTemplates, s
         eom=special.get("eom"),
         configured=configured,
     )
-
-
-def _token_warnings(files: TokenizerFiles, listed: TokenList, ordinary: Sequence[str]) -> list[str]:
-    warnings = []
-    if files.model.get("dropout"):
-        warnings.append("the tokenizer has BPE dropout, which makes ids random: llama.cpp has none")
-    trims = [token.content for token in listed.added.values() if token.trims]
-    if trims:
-        warnings.append(
-            f"{len(trims)} added tokens swallow the white space around them (lstrip, rstrip, single_word), which "
-            f"llama.cpp does not: {', '.join(map(repr, trims[:3]))}"
-        )
-    if ordinary:
-        warnings.append(f"ordinary text to the tokenizer, an end of generation to llama.cpp: {', '.join(ordinary)}")
-    return warnings
 
 
 def vocabulary_from_gguf(metadata: Metadata) -> Vocabulary:
