@@ -22,7 +22,11 @@ from conch_ollama.cli.options import export_options, weighted_adapter
 @click.argument("base")
 @export_options
 @click.option(
-    "--format", "formats", type=click.Choice(["gguf", "hf"]), multiple=True, help="hf: also the merged folder."
+    "--format",
+    "formats",
+    type=click.Choice(["gguf", "hf"]),
+    multiple=True,
+    help="hf: the merged Hugging Face folder (alone, or with -q in the same pass).",
 )
 @click.option("--dry-run", is_flag=True, help="Stop after the pre-flight.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -78,15 +79,17 @@ def open_inputs(
     """
     if tokenizer is not None and not (tokenizer / "tokenizer.json").is_file():
         raise NotFoundError(f"no tokenizer.json in {tokenizer}", hint="give the folder that holds the tokenizer")
-    opened = tuple((open_adapter(folder), weight) for folder, weight in adapters)
-    gguf = GGUFFile(base.path) if base.kind == "gguf" else None
-    try:
+    with ExitStack() as stack:
+        opened = tuple((_closed_by(stack, open_adapter(folder)), weight) for folder, weight in adapters)
+        gguf = stack.enter_context(GGUFFile(base.path)) if base.kind == "gguf" else None
         raw, architecture = _open_gguf(gguf) if gguf is not None else _open_folder(base.path)
+        stack.callback(raw.close)
         merged = MergedSource(raw, opened, dtype=merge_dtype) if opened else None
         weights: WeightSource = merged or raw
-        folder = tokenizer or _trained_tokenizer(opened) or (base.path if gguf is None else None)
-        vocabulary = _vocabulary(folder, gguf, weights.config, pre, base.path if gguf is None else None)
-        return Inputs(
+        model_folder = base.path if gguf is None else None
+        folder = tokenizer or _trained_tokenizer(opened) or model_folder
+        vocabulary = _vocabulary(folder, gguf, weights.config, pre, model_folder)
+        inputs = Inputs(
             base=base,
             adapters=opened,
             weights=weights,
@@ -94,7 +97,7 @@ def open_inputs(
             vocabulary=vocabulary,
             tokenizer_folder=folder,
             gguf=gguf,
-            generation=_generation(base.path) if gguf is None else {},
+            generation=_generation(model_folder),
             warnings=(
                 *(note for adapter, _ in opened for note in adapter.notes),
                 *(merged.notes if merged else ()),
@@ -103,10 +106,13 @@ def open_inputs(
             ),
             base_config=raw.config,
         )
-    except BaseException:
-        if gguf is not None:
-            gguf.close()
-        raise
+        stack.pop_all()  # from here on they are closed with the inputs
+        return inputs
+
+
+def _closed_by(stack: ExitStack, adapter: Adapter) -> Adapter:
+    stack.callback(adapter.close)
+    return adapter
 
 
 def _open_folder(path: Path) -> tuple[WeightSource, Architecture]:
@@ -139,7 +145,9 @@ def _vocabulary(
     return vocabulary_from_gguf(gguf.metadata)
 
 
-def _generation(folder: Path) -> Mapping[str, Any]:
+def _generation(folder: Path | None) -> Mapping[str, Any]:
+    if folder is None:
+        return {}
     path = folder / "generation_config.json"
     if not path.is_file():
         return {}

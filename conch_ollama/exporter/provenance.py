@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from conch_ollama.exporter.inputs import Inputs
+from conch_ollama.quantize.kernels import available_kernels
 from conch_ollama.version import __version__
 
 #: Keys of LLaMA-Factory's training_args.yaml worth keeping.
@@ -125,7 +126,7 @@ def _data_sets(adapters: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of conch and of what takes part in an export."""
+    """Versions of conch and of what takes part in an export, and the kernels at hand."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"conch_ollama": __version__, "python": platform.python_version()}
@@ -134,4 +135,6 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
+    # Builds of ggml differ in the last bits of k-quants: which one quantised belongs to the record.
+    found["kernels"] = ", ".join(kernel.name for kernel in available_kernels())
     return found

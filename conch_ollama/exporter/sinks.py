@@ -5,6 +5,7 @@ A sink converts a block in whatever thread has it, and writes blocks in order in
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +18,7 @@ from conch_ollama.architectures.outputs import Output
 from conch_ollama.exporter.hugging_face import HuggingFacePlan, encode_rows
 from conch_ollama.exporter.plan import GGUFPlan
 from conch_ollama.formats.gguf_writer import GGUFWriter
+from conch_ollama.formats.partial_file import output_error
 from conch_ollama.formats.safetensors import SafetensorsWriter
 from conch_ollama.quantize.kernels import Kernel, kernel_for
 
@@ -92,7 +94,10 @@ class GGUFSink:
 
 
 class HuggingFaceSink:
-    """Streams merged weights into the shards of a Hugging Face folder, one shard open at a time."""
+    """Streams merged weights into the shards of a new Hugging Face folder, one shard open at a time.
+
+    The folder must not be there yet: a failure removes it whole.
+    """
 
     def __init__(self, plan: HuggingFacePlan, names: Mapping[int, str]) -> None:
         self._plan = plan
@@ -130,7 +135,10 @@ class HuggingFaceSink:
         return self._written
 
     def __enter__(self) -> Self:
-        self._plan.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._plan.path.mkdir(parents=True)
+        except OSError as err:
+            raise output_error(self._plan.path, err) from err
         return self
 
     def __exit__(
@@ -139,5 +147,4 @@ class HuggingFaceSink:
         if kind is not None:
             if self._writer is not None:
                 self._writer.__exit__(kind, err, trace)
-            for shard in self._plan.shards[: self._shard + 1]:
-                shard.path.unlink(missing_ok=True)
+            shutil.rmtree(self._plan.path, ignore_errors=True)

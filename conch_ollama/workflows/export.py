@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,9 +134,10 @@ def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportRes
     if options.dry_run:
         return _result(name, folder, (), modelfiles, ahead, (), warnings, provenance, dry_run=True)
     _make_folder(folder)
-    files = _write(plan, inputs, options, events)
-    checks = _check(files, inputs, events) if options.check and plan.files else ()
-    files = tuple(_publish(file) for file in files)
+    staged = _write(plan, inputs, options, events)
+    hf = plan.folder.path if plan.folder else None
+    checks = _check(staged, hf, inputs, events) if options.check and plan.files else ()
+    files = _publish(staged, plan)
     result = _result(name, folder, files, modelfiles, ahead, checks, warnings, provenance)
     for path, text in modelfiles.texts.items():
         _write_text(folder / path, text)
@@ -159,21 +161,26 @@ def _plan(inputs: Inputs, options: ExportOptions, name: str, folder: Path, prove
         inputs.architecture,
         metadata,
         targets=targets,
-        hugging_face=folder / "hf" if options.hugging_face else None,
+        hugging_face=folder / f"hf{UNCHECKED}" if options.hugging_face else None,
     )
 
 
 def _with_final_names(plan: Plan) -> Plan:
-    return replace(plan, files=tuple(replace(file, path=_final(file.path)) for file in plan.files))
+    hf = plan.folder and replace(plan.folder, path=_final(plan.folder.path))
+    return replace(plan, files=tuple(replace(file, path=_final(file.path)) for file in plan.files), folder=hf)
 
 
 def _final(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(UNCHECKED))
+    """The name that a staged file, or a file in a staged folder, gets in the end."""
+    parent = path.parent.with_name(path.parent.name.removesuffix(UNCHECKED)) if path.parent.name else path.parent
+    return parent / path.name.removesuffix(UNCHECKED)
 
 
 def _write(plan: Plan, inputs: Inputs, options: ExportOptions, events: Events) -> tuple[ExportedFile, ...]:
     what = " + ".join(file.recipe for file in plan.files) or "Hugging Face folder"
     events.step(f"writing {what} in one pass")
+    if plan.folder is not None:
+        shutil.rmtree(plan.folder.path, ignore_errors=True)  # what an earlier run that failed its check left
     written = run_plan(plan, threads=options.threads, progress=events.progress)
     if plan.folder is not None:
         base = inputs.base.path if inputs.gguf is None else None
@@ -191,26 +198,46 @@ def _write(plan: Plan, inputs: Inputs, options: ExportOptions, events: Events) -
     )
 
 
-def _check(files: Sequence[ExportedFile], inputs: Inputs, events: Events) -> tuple[CheckResult, ...]:
-    expected = expected_ids(inputs)
+def _check(
+    staged: Sequence[ExportedFile], folder: Path | None, inputs: Inputs, events: Events
+) -> tuple[CheckResult, ...]:
+    """Run every GGUF. One that fails stays under its staged name to be looked at; a broken-off check leaves none."""
     results = []
-    for file in files:
-        if file.recipe is None:
-            continue
-        events.step(f"checking {_final(file.path).name}: loads, tokenises as the original, answers")
-        try:
-            results.append(check_file(file.path, expected, events.warning))
-        except CheckError as err:
-            err.hint = f"{err.hint or ''}\nthe file was kept as {file.path}".lstrip()
-            raise
+    try:
+        expected = expected_ids(inputs)
+        for file in staged:
+            if file.recipe is not None:
+                events.step(f"checking {_final(file.path).name}: loads, tokenises as the original, answers")
+                results.append(check_file(file.path, expected, events.warning))
+    except CheckError as err:
+        err.hint = f"{err.hint or ''}\nthe file was kept as {file.path}".lstrip()
+        raise
+    except BaseException:
+        for file in staged:
+            file.path.unlink(missing_ok=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return tuple(results)
 
 
-def _publish(file: ExportedFile) -> ExportedFile:
-    final = _final(file.path)
-    if final != file.path:
-        os.replace(file.path, final)  # noqa: PTH105 - replaces on Windows too
-    return ExportedFile(final, file.recipe, file.size, file.sha256, file.bits_per_weight)
+def _publish(staged: Sequence[ExportedFile], plan: Plan) -> tuple[ExportedFile, ...]:
+    """Give everything its final name."""
+    if plan.folder is not None:
+        _replace_folder(plan.folder.path, _final(plan.folder.path))
+    for file in staged:
+        if file.recipe is not None:
+            os.replace(file.path, _final(file.path))  # noqa: PTH105 - replaces on Windows too
+    return tuple(replace(file, path=_final(file.path)) for file in staged)
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    old = target.with_name(f"{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from conch_ollama.errors import BadTemplateError, NotFoundError
 from conch_ollama.exporter.inputs import Inputs
 from conch_ollama.exporter.plan import Plan
 from conch_ollama.exporter.provenance import Provenance
-from conch_ollama.ollama.modelfile import Modelfile, write
+from conch_ollama.ollama.modelfile import Modelfile, unwritable, write
 from conch_ollama.workflows.context import choose_num_ctx
 from conch_ollama.workflows.machine import this_machine
 
@@ -32,6 +32,7 @@ SAMPLING = {
     "min_p": "min_p",
     "repetition_penalty": "repeat_penalty",
 }
+_ONLY_REGISTER = "`conch register` sends it exactly, `ollama create -f` does not"
 UNPROVEN = "no TEMPLATE: none known renders what this model was trained on"
 
 
@@ -61,7 +62,7 @@ def build_modelfiles(
     """The Modelfile of every planned GGUF: `Modelfile` for the first type, `Modelfile.TYPE` for the others."""
     if not plan.files:
         return Modelfiles({}, None, None, {}, ())
-    template = _template(inputs, options)
+    template = _template(inputs, options, name)
     num_ctx, lowered = _num_ctx(inputs, options, plan, provenance)
     parameters: dict[str, Any] = dict(sampling(inputs.generation))
     parameters["num_ctx"] = num_ctx
@@ -69,6 +70,7 @@ def build_modelfiles(
     if stops:
         parameters["stop"] = stops
     texts = {}
+    lost: tuple[str, ...] = ()
     for number, file in enumerate(plan.files):
         final = file.path.name.removesuffix(".unchecked")
         modelfile = Modelfile(
@@ -79,8 +81,9 @@ def build_modelfiles(
             license=_license(inputs, provenance),
             comments=tuple(_comments(name, file.recipe, template, provenance)),
         )
+        lost = tuple(f"{item.instruction}: {item.reason}; {_ONLY_REGISTER}" for item in unwritable(modelfile))
         texts["Modelfile" if number == 0 else f"Modelfile.{file.recipe}"] = write(modelfile)
-    warnings = (*template.warnings, *((lowered,) if lowered else ()))
+    warnings = (*template.warnings, *((lowered,) if lowered else ()), *lost)
     return Modelfiles(texts, template.family, num_ctx, {**template.report, "stops": list(stops)}, warnings)
 
 
@@ -96,10 +99,13 @@ def sampling(generation: Mapping[str, Any]) -> dict[str, float | int]:
     return found
 
 
-def _template(inputs: Inputs, options: ExportOptions) -> _Template:
+def _template(inputs: Inputs, options: ExportOptions, name: str) -> _Template:
     if options.template is not None:
         return _given(options.template)
     source = inputs.vocabulary.chat_template
+    if source is None and inputs.base.ollama is not None and inputs.base.ollama.template:
+        warning = f"the GGUF has no chat template: the TEMPLATE of {inputs.base.name} in Ollama is used, not proven"
+        return _Template(inputs.base.ollama.template, None, (), {"source": "ollama", "family": None}, (warning,))
     if source is None:
         warning = "the model has no chat template: the Modelfile gets no TEMPLATE (give one with --template FILE)"
         return _Template(None, None, (), {"source": None, "family": None}, (warning,))
@@ -107,7 +113,7 @@ def _template(inputs: Inputs, options: ExportOptions) -> _Template:
     try:
         bos = vocabulary.bos_text
         jinja = JinjaTemplate(source, bos_token=bos, eos_token=vocabulary.eos_text)
-        found = match(jinja, add_bos=vocabulary.add_bos, bos_token=bos)
+        found = match(jinja, add_bos=vocabulary.add_bos, bos_token=bos, family=inputs.architecture.name, name=name)
     except BadTemplateError as err:
         warning = f"the model's own chat template does not work: {err.message}; the Modelfile gets no TEMPLATE"
         return _Template(None, None, (), {"source": "jinja", "family": None, "error": err.message}, (warning,))
@@ -163,5 +169,5 @@ def _comments(name: str, recipe: str, template: _Template, provenance: Provenanc
     elif template.family:
         lines.append(f"template: {template.family}, renders byte for byte what the model's own chat template renders")
     else:
-        lines.append("template: given by hand, not proven")
+        lines.append("template: taken as it was, not proven")
     return lines

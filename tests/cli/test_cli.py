@@ -59,7 +59,7 @@ def test_export_inspect_and_json(tmp_path: Path) -> None:
     assert json.loads(shown.stdout)["export"]["adapters"][0]["name"] == "ad=apter"
 
 
-@pytest.mark.parametrize("encoding", ["gbk", "cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", ["gbk", "cp1252", "cp437"])
 def test_a_console_of_any_encoding(tmp_path: Path, encoding: str) -> None:
     base = write_model(tmp_path / "base")
     done = conch(

@@ -50,7 +50,7 @@ def test_the_modelfile_names_its_file_template_and_stop(exported: ExportResult) 
     first, second = (load(path) for path in exported.modelfiles)
     assert (first.from_, second.from_) == ("./tiny-conch.q8_0.gguf", "./tiny-conch.f32.gguf")
     assert first.template is not None
-    assert first.parameters["stop"] == ("<|im_end|>",)
+    assert "<|im_end|>" in first.parameters["stop"]
     assert first.parameters["num_ctx"] == 2048
     assert any("sha256:" in line for line in first.comments)
 
@@ -166,6 +166,22 @@ def test_only_the_hugging_face_folder(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("*.gguf"))
 
 
+def test_a_forced_export_replaces_the_folder_whole(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    for force in (False, True):
+        export(base, types=["q8_0"], hugging_face=True, name="m", out=tmp_path / "out", check=False, force=force)
+        (tmp_path / "out" / "hf" / "stale").touch()
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+            "Modelfile",
+            "export.json",
+            "hf",
+            "m.q8_0.gguf",
+        ]
+    (tmp_path / "out" / "hf" / "stale").unlink()
+    export(base, types=[], hugging_face=True, name="m", out=tmp_path / "out", force=True)
+    assert not (tmp_path / "out" / "hf" / "stale").exists()
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 
@@ -234,6 +250,19 @@ def test_a_wrong_pre_tokenizer_fails_the_check(tmp_path: Path) -> None:
     )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["m.q8_0.gguf.unchecked"]
     assert "m.q8_0.gguf.unchecked" in (error.hint or "")
+
+
+@pytest.mark.bad_input("stopped with Ctrl-C during the check")
+def test_a_check_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
+    class Impatient(Silent):
+        def step(self, text: str) -> None:
+            if text.startswith("checking"):
+                raise KeyboardInterrupt
+
+    base = write_model(tmp_path / "base")
+    with pytest.raises(KeyboardInterrupt):
+        export(base, types=["q8_0"], hugging_face=True, name="m", out=tmp_path / "out", events=Impatient())
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.bad_input("a template file that is not there")
