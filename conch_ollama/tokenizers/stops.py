@@ -27,7 +27,8 @@ _TURN_ENDS = frozenset(
     }
 )
 _NOT_AN_END = re.compile(
-    "(?i)start|begin|header|role|system|user|assistant|human|tool|think|image|audio|video|vision|inst|sep|call|fim"
+    "(?i)start|begin|header|role|system|user|assistant|human|tool|think|image|img|audio|video|vision|patch|"
+    "inst|sep|call|fim|python|content|message|channel"
 )
 _CONTENT = re.compile(r"(?i)content|\btext\b|message_text")
 
@@ -93,23 +94,27 @@ def find_stops(
 def turn_ends(template: str, added: frozenset[str], *, eos_token: str | None) -> list[str]:
     """Special tokens that end a message in a chat template, in order of first appearance.
 
+    EOS and those of many models by name; where there is none, whatever special token follows the message.
     An unreadable template gives none: `chat_template` reports it.
     """
     harmony = {"<|return|>", "<|call|>"} <= added
-    result: dict[str, None] = {}
+    known: dict[str, None] = {}
+    likely: dict[str, None] = {}
     after_message = False
     for kind, text in _events(template, added, eos_token):
         if kind == "special":
             follows = after_message and not _NOT_AN_END.search(text)
             # In harmony `<|end|>` ends a channel, not the turn; llama.cpp makes the same exception.
-            if (follows or text in _TURN_ENDS) and not (harmony and text == "<|end|>"):
-                result[text] = None
+            if (text in _TURN_ENDS or (follows and text == eos_token)) and not (harmony and text == "<|end|>"):
+                known[text] = None
+            elif follows:
+                likely[text] = None
             after_message = after_message and follows
         elif kind == "content":
             after_message = True
         elif text.strip():
             after_message = False
-    return list(result)
+    return list(known or likely)
 
 
 def _events(template: str, added: frozenset[str], eos_token: str | None) -> Iterator[tuple[str, str]]:

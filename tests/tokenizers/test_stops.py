@@ -45,6 +45,10 @@ PHI_4 = (
 )
 UNHEARD_OF = "{% for m in messages %}<<{{ m.role }}>>{{ m.content }}<over/>\n{% endfor %}"
 HARMONY = "{{ '<|start|>assistant<|message|>' + message.content + '<|end|>' }}{{ message.content + '<|return|>' }}"
+IMAGES = (
+    "{% for part in message['content'] %}{{ part['text'] }}{{ '[IMG]' }}{{ part['text'] }}<patch>{% endfor %}"
+    "{{ message['content'] + '<over/>' }}{{ message['content'] + eos_token }}"
+)
 TOOLS = "{{ '<|im_start|>' + message.content + '<|im_end|>' }}<tool_call>{{ tool | tojson }}</tool_call><|im_end|>"
 
 
@@ -60,6 +64,8 @@ TOOLS = "{{ '<|im_start|>' + message.content + '<|im_end|>' }}<tool_call>{{ tool
         (UNHEARD_OF, ("<<", ">>", "<over/>"), None, ["<over/>"]),
         (HARMONY, ("<|start|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"), "<|return|>", ["<|return|>"]),
         (TOOLS, ("<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"), None, ["<|im_end|>"]),
+        (IMAGES, ("[IMG]", "<patch>", "</s>", "<over/>"), "</s>", ["</s>"]),
+        (IMAGES.replace("eos_token", "''"), ("[IMG]", "<patch>", "</s>", "<over/>"), "</s>", ["<over/>"]),
         ("{{ messages[0]['content'] }}", ("<|im_end|>",), "<|im_end|>", []),
         ("{% if message['content'] == 'x' %}<|user|>{% endif %}", ("<|user|>",), None, []),
         ("", ("<|im_end|>",), None, []),
