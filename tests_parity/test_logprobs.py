@@ -238,3 +238,15 @@ def test_adapter_with_whole_embeddings(name: str, make_base: MakeBase, tmp_path:
     ids = token_ids(base)
     far = distance(ours(export(base, tmp_path / "out", adapter), ids), reference(base, ids, adapter))
     assert far <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["llama-llama3", "llama-biases", "qwen2-tied", "qwen3-yarn-attention-factor"])
+def test_gguf_base_and_adapter_to_hugging_face_folder(name: str, make_base: MakeBase, tmp_path: Path) -> None:
+    """A GGUF's configuration, its rope too, read back for transformers."""
+    base = make_base(name)
+    adapter = lora(base, tmp_path / "adapter")
+    ids = token_ids(base)
+    gguf = export(base, tmp_path / "base")
+    export(gguf, tmp_path / "out", adapter, hugging_face=True)
+    far = distance(reference(tmp_path / "out" / "hf", ids), reference(base, ids, adapter))
+    assert far <= 0.001

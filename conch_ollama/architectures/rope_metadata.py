@@ -71,19 +71,39 @@ def rope_config(metadata: PlainMetadata, name: str) -> dict[str, Any]:
 
 
 def llama3_scaling(values: NDArray[np.float32], theta: float) -> dict[str, Any] | None:
-    """The `rope_scaling` that `rope_freqs.weight` came from; None where it isn't one of Llama 3's own.
+    """The `rope_scaling` of type llama3 that `rope_freqs.weight` came from; None where it came from no such.
 
-    A GGUF keeps only the factors, so that three of the four numbers are tried as Meta published them.
+    low_freq_factor is taken as 1: the factors stay the same when it, high_freq_factor and the context grow together.
     """
     factor = decimal(values.max())
-    rope = Rope("llama3", theta, factor, 8192, 1.0, 1.0, 4.0)
-    expected = llama3_factors(rope, 2 * len(values))
-    if factor <= 1 or expected is None or not np.allclose(expected, values, rtol=1e-5, atol=0):
+    if factor <= 1:
         return None
-    return {
-        "rope_type": "llama3",
-        "factor": factor,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }
+    for high, context in (_fitted(values, theta, factor), (4.0, 8192)):
+        if high > 1 and context > 0:
+            expected = llama3_factors(Rope("llama3", theta, factor, context, 1.0, 1.0, high), 2 * len(values))
+            if expected is not None and np.allclose(expected, values, rtol=1e-5, atol=0):
+                return {
+                    "rope_type": "llama3",
+                    "factor": factor,
+                    "low_freq_factor": 1.0,
+                    "high_freq_factor": high,
+                    "original_max_position_embeddings": context,
+                }
+    return None
+
+
+def _fitted(values: NDArray[np.float32], theta: float, factor: float) -> tuple[float, int]:
+    """high_freq_factor and original context from the factors between 1 and the largest.
+
+    Their `smooth` (see `llama3_factors`) is linear in 1/wavelength. Gives (0, 0) where fewer than two lie between.
+    """
+    between = (values > 1) & (values < values.max())
+    if between.sum() < 2:
+        return 0.0, 0
+    inverse_wavelengths = theta ** (-np.arange(len(values)) / len(values)) / (2 * np.pi)
+    smooth = (1 / values.astype(np.float64) - 1 / factor) / (1 - 1 / factor)
+    slope, intercept = np.polyfit(inverse_wavelengths[between], smooth[between], 1)
+    if slope <= 0 or intercept >= 0:
+        return 0.0, 0
+    width = -1 / intercept  # high - low, with low = 1
+    return round(1 + width, 3), round(slope * width)

@@ -69,6 +69,11 @@ def test_old_llama_has_as_many_key_heads_as_heads() -> None:
     assert metadata("llama", num_key_value_heads=...)["llama.attention.head_count_kv"] == u32(32)
 
 
+def test_qwen3s_heads_are_128_wide_unless_said() -> None:
+    found = metadata("qwen3", head_dim=..., hidden_size=2560)
+    assert found["qwen3.attention.key_length"] == found["qwen3.attention.value_length"] == u32(128)
+
+
 def test_a_window_as_long_as_the_context_is_no_window() -> None:
     assert metadata("mistral", sliding_window=32768)["llama.context_length"] == u32(32768)
 

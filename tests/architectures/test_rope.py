@@ -45,11 +45,24 @@ def test_llama3_factors_by_the_formula_in_double_precision() -> None:
     assert ((factors > 1) & (factors < 8)).any()
 
 
-@pytest.mark.parametrize("factor", [8.0, 32.0])
-def test_llama3_scaling_is_recognised_from_the_tensor(factor: float) -> None:
-    factors = llama3_factors(read_rope(config(**{**LLAMA3, "factor": factor}), TYPES), 64)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"factor": 32.0}, {"original_max_position_embeddings": 64}, {"high_freq_factor": 2.5, "factor": 3.0}],
+    ids=str,
+)
+@pytest.mark.parametrize("head_dim", [64, 128])
+def test_llama3_scaling_is_recognised_from_the_tensor(changes: dict[str, Any], head_dim: int) -> None:
+    wanted = {**LLAMA3, **changes}
+    factors = llama3_factors(read_rope(config(**wanted), TYPES), head_dim)
     assert factors is not None
-    assert llama3_scaling(factors, 500000.0) == {**LLAMA3, "factor": factor}
+    assert llama3_scaling(factors, 500000.0) == wanted
+
+
+def test_meta_s_own_scaling_is_recognised_where_one_factor_lies_between() -> None:
+    factors = llama3_factors(read_rope(config(**LLAMA3), TYPES), 8)
+    assert factors is not None
+    assert np.logical_and(factors > 1, factors < 8).sum() == 1
+    assert llama3_scaling(factors, 500000.0) == LLAMA3
 
 
 def test_other_factors_are_not_taken_for_llama3s() -> None:
