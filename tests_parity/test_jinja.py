@@ -23,7 +23,7 @@ CONSTRUCTS = {
     + (EACH + "{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}{{ messages[-1].content }}"),
     "macro": "{% macro show(m) %}[{{ m.content }}]{% endmacro %}" + EACH + "{{ show(m) }}{% endfor %}",
     "refusal": "{% if messages | length > 2 %}{{ raise_exception('too long') }}{% endif %}{{ messages[0].content }}",
-    "undefined": "{{ pad_token is defined }}{{ messages[0].content }}{{ messages[0].nope }}{% if messages[5] %}x{% endif %}",
+    "undefined": "{{ pad_token is defined }}{{ messages[0].content }}{{ nope }}{% if messages[5] %}x{% endif %}",
     "strings": EACH + "{{ m.content.split('</think>')[-1].lstrip('\\n') }}{{ m.content[:3] | upper }}{% endfor %}",
     "reasoning": EACH + "{{ m.reasoning_content }}{{ m.thinking }}{{ m.content }}{% endfor %}",
     "tools": "{% for t in tools or [] %}{{ t | tojson }}\n{% endfor %}"

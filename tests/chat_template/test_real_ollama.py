@@ -15,10 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
+from conch_ollama.chat_template.capabilities import go_capabilities
 from conch_ollama.chat_template.conversations import CONVERSATIONS, ODD_KIND, PLAIN, TOOLS, Conversation, conversation
-from conch_ollama.chat_template.families import family_by_name
+from conch_ollama.chat_template.families import Family, families, family_by_name
 from conch_ollama.chat_template.go.literals import unquote
-from conch_ollama.chat_template.ollama_render import render_chat
+from conch_ollama.chat_template.ollama_render import OllamaTemplate, render_chat
 from tests.chat_template.references import REFERENCES, reference
 from tests.chat_template.tiny_gguf import write_tiny_gguf
 from tests.parts.ollama import OllamaServer
@@ -172,3 +173,11 @@ def test_old_thoughts_go_where_we_say(renderer: Renderer, name: str, tmp_path: P
     for answer in ("<think>\nt\n</think>\n\n one", "plain", "", "a</think>b", "<think>open"):
         one = conversation("", ("u", "q"), ("a", answer), ("u", "r"))
         assert renderer.prompt(model, one) == render_chat(template, one.messages, family=family, name=model)
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+def test_the_server_sees_the_capabilities_we_see(renderer: Renderer, family: Family) -> None:
+    model = renderer.create(f"shown-{family.name}", family.text())
+    shown = renderer.http.post("/api/show", json={"model": model}).json()
+    assert shown["template"] == family.text()
+    assert set(shown["capabilities"]) == {"completion"} | go_capabilities(OllamaTemplate(family.text()))

@@ -73,10 +73,7 @@ def eq(first: Value, *others: Value) -> bool:
     if not others:
         raise CallError("missing argument for comparison")
     first = _untyped(first)
-    for other in others:
-        if _equal(first, _untyped(other)):
-            return True
-    return False
+    return any(_equal(first, _untyped(other)) for other in others)
 
 
 _PLAIN = (bytes, bool, int, float)

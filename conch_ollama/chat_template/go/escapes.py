@@ -70,10 +70,10 @@ def js(value: bytes) -> bytes:
             out.append(_JS[char])
         elif char < " ":
             out.append(f"\\u00{ord(char):02X}")
-        elif char < "\x80" or (not is_invalid(char) and is_print(char)):
-            out.append(char)
+        elif char < "\x80" or is_invalid(char) or is_print(char):
+            out.append(char)  # Go sees an invalid byte as U+FFFD, which can be printed, and copies the byte
         else:
-            out.append("\\uFFFD" if is_invalid(char) else f"\\u{ord(char):04X}")
+            out.append(f"\\u{ord(char):04X}")
     return bytes_of("".join(out))
 
 

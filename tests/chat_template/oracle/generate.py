@@ -520,7 +520,9 @@ class Generator:
 
     def e_map(self, depth: int) -> str:
         self.used["map"] += 1
-        return self.random.choice(["$.M", "$.M.n", "$.W", "(index $.D 0)", "$"] if depth > 0 else ["$.M", "$.W"])
+        # Not `$` where it holds messages: a pointer prints as an address, and how long that is differs too.
+        whole = [] if self.typed else ["$"]
+        return self.random.choice(["$.M", "$.M.n", "$.W", "(index $.D 0)", *whole] if depth > 0 else ["$.M", "$.W"])
 
     def e_var(self, depth: int) -> str:
         return self.random.choice(self.anys + self.strings + self.ints + ["$.S"])
