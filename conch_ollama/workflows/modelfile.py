@@ -7,7 +7,7 @@ for byte, what the model's own Jinja renders; its name decides nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class _Template:
     stops: tuple[str, ...]
     report: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_modelfiles(
@@ -64,7 +65,7 @@ def build_modelfiles(
         return Modelfiles({}, None, None, {}, ())
     template = _template(inputs, options, name)
     num_ctx, lowered = _num_ctx(inputs, options, plan, provenance)
-    parameters: dict[str, Any] = dict(sampling(inputs.generation))
+    parameters: dict[str, Any] = {**template.parameters, **sampling(inputs.generation)}
     parameters["num_ctx"] = num_ctx
     stops = tuple(dict.fromkeys((*template.stops, *inputs.vocabulary.stop_strings)))
     if stops:
@@ -118,8 +119,14 @@ def _template(inputs: Inputs, options: ExportOptions, name: str) -> _Template:
         warning = f"the model's own chat template does not work: {err.message}; the Modelfile gets no TEMPLATE"
         return _Template(None, None, (), {"source": "jinja", "family": None, "error": err.message}, (warning,))
     if isinstance(found, Match):
-        report = {"source": "matched", "family": found.family, "classes": dict(found.classes)}
-        return _Template(found.template, found.family, tuple(found.stops), report)
+        report = {
+            "source": "matched",
+            "family": found.family,
+            "classes": dict(found.classes),
+            "capabilities": sorted(found.capabilities),
+            "bypassed_by_new_ollama": found.bypassed,
+        }
+        return _Template(found.template, found.family, found.stops, report, found.warnings, found.parameters)
     warning = f"{UNPROVEN}; {found.summary} (give one with `conch register … --template FILE`)"
     return _Template(None, None, (), {"source": "jinja", "family": None, "nearest": found.nearest}, (warning,))
 

@@ -123,6 +123,31 @@ def test_what_the_adapter_was_trained_with_wins(tmp_path: Path) -> None:
     assert load(result.modelfiles[0]).template is None
 
 
+@pytest.mark.parametrize("over_gguf", [False, True])
+def test_a_chat_template_alone_in_the_adapter_wins_too(tmp_path: Path, over_gguf: bool) -> None:
+    base = write_model(tmp_path / "base")
+    if over_gguf:
+        base = export(base, types=["f32"], name="b", out=tmp_path / "b", check=False).gguf
+    adapter = write_adapter(tmp_path / "adapter", config())
+    (adapter / "chat_template.jinja").write_text(ODD, encoding="utf-8")
+    result = export(base, adapters=[adapter], types=["f32"], name="m", out=tmp_path / "out", check=False)
+    with GGUFFile(result.gguf) as file:
+        assert file.metadata["tokenizer.chat_template"].data == ODD
+
+
+def test_a_tokenizer_without_template_leaves_the_bases(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    gguf = export(base, types=["f32"], name="b", out=tmp_path / "b", check=False).gguf
+    adapter = write_adapter(tmp_path / "adapter", config())
+    write_tokenizer(adapter, chat_template=None)
+    for number, start in enumerate((base, gguf)):
+        out = tmp_path / f"out{number}"
+        result = export(start, adapters=[adapter], types=["f32"], name="m", out=out, check=False)
+        assert result.template is not None
+        with GGUFFile(result.gguf) as file:
+            assert "im_start" in file.metadata["tokenizer.chat_template"].data
+
+
 def test_adapters_add_up_by_weight(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base", dtype="F32")
     a = write_adapter(tmp_path / "a", config(), seed=1)
