@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from conch_ollama.architectures.outputs import names_for_gguf
+from conch_ollama.architectures.outputs import config_for_gguf, names_for_gguf
 from conch_ollama.architectures.rules import Architecture
 from conch_ollama.architectures.table import architecture_by_name, architecture_for
 from conch_ollama.errors import BadConfigError, NotFoundError
@@ -126,8 +126,8 @@ def _open_folder(path: Path) -> tuple[WeightSource, Architecture]:
 def _open_gguf(file: GGUFFile) -> tuple[WeightSource, Architecture]:
     metadata = PlainMetadata(file.metadata)
     architecture = architecture_by_name(metadata.get("general.architecture"), metadata)
-    config = architecture.config(metadata)
-    config.setdefault("tie_word_embeddings", "output.weight" not in file.tensors)
+    shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
+    config = config_for_gguf(architecture, metadata, shapes, file.read_rows)
     return GGUFSource(file, config, names_for_gguf(architecture, config, list(file.tensors))), architecture
 
 

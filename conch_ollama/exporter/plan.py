@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conch_ollama.architectures.outputs import Output, outputs
+from conch_ollama.architectures.outputs import Output, hugging_face_outputs, outputs
 from conch_ollama.architectures.rules import Architecture
 from conch_ollama.errors import UsageError
 from conch_ollama.exporter.hugging_face import HuggingFacePlan, plan_hugging_face
@@ -73,7 +73,9 @@ def plan_export(
         raise UsageError("nothing to write: no quantisation type and no folder", hint="give -q q8_0, for instance")
     tensors = tuple(outputs(architecture, source.config, source.tensors))
     files = tuple(_plan_file(recipe, path, metadata, tensors) for recipe, path in targets.items())
-    folder = plan_hugging_face(source, tensors, hugging_face) if hugging_face is not None else None
+    folder = None
+    if hugging_face is not None:
+        folder = plan_hugging_face(source, hugging_face_outputs(architecture, source.config, tensors), hugging_face)
     return Plan(source, tensors, files, folder, count_parameters(tensors))
 
 

@@ -107,7 +107,7 @@ class HuggingFaceSink:
         self._written: list[WrittenFile] = []
 
     def wants(self, output: Output) -> bool:
-        return output.source is not None
+        return output.source is not None and not output.generated
 
     def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
         return encode_rows(source_rows, self._plan.dtypes[self._names[index]])
