@@ -1,18 +1,93 @@
-"""What a search for a TEMPLATE comes to: a match with a verdict for each class of conversations, or a mismatch.
+"""What comparing a TEMPLATE with a Jinja comes to: a verdict for each class of conversations, and the whole.
 
-Plain results; how they are found is `match.py`'s business.
+Plain results; how they are found is `prove.py`'s and `match.py`'s business.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from conch_ollama.chat_template.conversations import Conversation
 from conch_ollama.errors import TemplateMismatchError
 
 EQUAL, REFUSED, DIFFERS, ALTERED = "equal", "refused by the Jinja", "differs", "altered by Ollama"
+_ORDER = (REFUSED, EQUAL, ALTERED, DIFFERS)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the server adds and strips: `bos` in front, old thoughts by the model's architecture and name.
+
+    `bos_is_written`: the Jinja writes it too. If it doesn't, a BOS at a prompt's start is a user's text.
+    """
+
+    add_bos: bool
+    bos: str
+    family: str = ""
+    name: str = ""
+    bos_is_written: bool = True
+
+    def without_bos(self, text: str) -> str:
+        """What the TEMPLATE has to render: the server puts the BOS in front by itself."""
+        return text.removeprefix(self.bos) if self.add_bos and self.bos_is_written else text
+
+
+@dataclass(frozen=True)
+class ClassVerdict:
+    """The worst verdict of a class (refusals count only if there is nothing else), and the first conversation that
+    differs, with a unified diff in which the Jinja's side is `-`."""
+
+    verdict: str
+    conversation: Conversation | None = None
+    diff: str = ""
+
+    def and_then(self, other: ClassVerdict) -> ClassVerdict:
+        return other if _ORDER.index(other.verdict) > _ORDER.index(self.verdict) else self
+
+    @property
+    def holds(self) -> bool:
+        return self.verdict in (EQUAL, REFUSED)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A TEMPLATE held against a Jinja, class by class.
+
+    `proven`: every plain class is equal or refused by the Jinja, and there is no `reason` against it ("date": the
+    prompt depends on today's date; or what the compiler could not express). `altered`: conversations that Ollama
+    changes before the TEMPLATE sees them (it strips old thoughts), which are a class of their own. `strategy`: where
+    the TEMPLATE comes from: "given", "compiled" or "curated:<family>". `bos`, `capabilities`, `bypassed`: as in Match.
+    """
+
+    template: str
+    proven: bool
+    classes: Mapping[str, ClassVerdict]
+    strategy: str = "given"
+    stops: tuple[str, ...] = ()
+    system_default: str | None = None
+    reason: str = ""
+    altered: tuple[Conversation, ...] = ()
+    bos: str = "none"
+    capabilities: frozenset[str] = frozenset()
+    bypassed: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def equal_classes(self) -> int:
+        return sum(one.verdict == EQUAL for one in self.classes.values())
+
+
+def diff(wanted: str, rendered: str, name: str) -> str:
+    """A unified diff, the Jinja's side first."""
+    lines = difflib.unified_diff(
+        wanted.splitlines(keepends=True), rendered.splitlines(keepends=True), "the model's chat template", name
+    )
+    return "".join(line if line.endswith("\n") else line + "\n\\ no line feed at the end\n" for line in lines)
 
 
 @dataclass(frozen=True)

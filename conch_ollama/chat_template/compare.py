@@ -1,0 +1,116 @@
+"""Compares one TEMPLATE with a model's Jinja on one conversation or on all: the only place where that is done.
+
+Equal means the same bytes, the server's BOS taken off the Jinja's side; with a tokenizer also the same token ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from conch_ollama.chat_template.conversations import CONVERSATIONS, ODD_KIND, PLAIN, Conversation, conversation
+from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.ollama_render import OllamaTemplate, check_truncations, prepare
+from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, REFUSED, Server
+from conch_ollama.errors import BadTemplateError
+
+Tokenizer = Callable[[str], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    conversation: Conversation
+    text: str | None  # None: the Jinja refuses the conversation
+
+
+@dataclass(frozen=True)
+class Compared:
+    """`rendered`: what the TEMPLATE made of it, or the error in brackets."""
+
+    reference: Reference
+    verdict: str
+    rendered: str
+
+
+class References:
+    """A Jinja's prompts of the corpus, each class rendered once and only when it is asked for."""
+
+    def __init__(self, jinja: JinjaTemplate) -> None:
+        self.jinja = jinja
+
+    @cached_property
+    def plain(self) -> list[Reference]:
+        return [refer(self.jinja, one) for one in CONVERSATIONS if one.kind in PLAIN]
+
+    @cached_property
+    def others(self) -> list[Reference]:
+        return [refer(self.jinja, one) for one in CONVERSATIONS if one.kind not in PLAIN]
+
+
+def server_for(jinja: JinjaTemplate, add_bos: bool, bos: str, family: str = "", name: str = "") -> Server:
+    """Finds out whether the Jinja writes the BOS itself. Raises BadTemplateError where it refuses a single question."""
+    question = conversation("", ("u", "Hi"))
+    texts = [
+        jinja.render(question.messages),
+        refer(jinja, conversation("", ("s", "Be brief."), ("u", "Hi"))).text or "",
+    ]
+    return Server(add_bos, bos, family, name, bool(bos) and any(text.startswith(bos) for text in texts))
+
+
+def refer(jinja: JinjaTemplate, one: Conversation) -> Reference:
+    options: dict[str, Any] = {} if one.think is None else {"enable_thinking": one.think}
+    try:
+        text = jinja.render(one.messages, continue_final_message=one.is_prefill, tools=one.tools, **options)
+    except BadTemplateError:
+        return Reference(one, None)
+    return Reference(one, text)
+
+
+def is_dated(jinja: JinjaTemplate) -> bool:
+    """Whether the prompt depends on today's date, which no TEMPLATE of Ollama 0.9 can say."""
+    question = [{"role": "user", "content": "Hi"}]
+    moments = [datetime(2001, 2, 3, 4, 5, 6), datetime(2012, 11, 20, 19, 38, 47)]
+    return len({jinja.at(moment).render(question) for moment in moments}) > 1
+
+
+def compare(
+    template: OllamaTemplate, references: Iterable[Reference], server: Server, tokenizer: Tokenizer | None = None
+) -> Iterator[Compared]:
+    """A verdict for each, lazily, so that a search can stop at the first difference."""
+    for reference in references:
+        verdict, rendered = _verdict(template, reference, server)
+        if (
+            verdict in (EQUAL, ALTERED)
+            and tokenizer is not None
+            and not _same_ids(tokenizer, reference, rendered, server)
+        ):
+            verdict = DIFFERS
+        yield Compared(reference, verdict, rendered)
+
+
+def _verdict(template: OllamaTemplate, reference: Reference, server: Server) -> tuple[str, str]:
+    one = reference.conversation
+    if reference.text is None:
+        return REFUSED, ""
+    ready = prepare(one.messages, system=None, family=server.family, name=server.name)
+    try:
+        rendered = template.execute(one.messages, one.tools, one.think)
+        if one.kind != ODD_KIND:  # which errors there are depends on the roles, not on the texts
+            check_truncations(template, one.messages)
+        served = rendered if ready == list(one.messages) else template.execute(ready, one.tools, one.think)
+    except BadTemplateError as err:
+        return DIFFERS, f"[{err.message}]"
+    if rendered != server.without_bos(reference.text):
+        return DIFFERS, rendered
+    return (EQUAL if served == rendered else ALTERED), rendered
+
+
+def _same_ids(tokenizer: Tokenizer, reference: Reference, rendered: str, server: Server) -> bool:
+    """Whether the texts are the same tokens, one BOS at the start of either not counted."""
+    bos = list(tokenizer(server.bos)) if server.bos else []
+    ids = [list(tokenizer(text)) for text in (reference.text or "", rendered)]
+    stripped = [one[len(bos) :] if bos and one[: len(bos)] == bos else one for one in ids]
+    return stripped[0] == stripped[1]

@@ -1,0 +1,75 @@
+"""Compiles a Jinja chat template to a Go TEMPLATE for Ollama: probe, learn, write.
+
+The result is a guess: `prove.py` says whether it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from conch_ollama.chat_template.compiler.emit import emit
+from conch_ollama.chat_template.compiler.learn import learn
+from conch_ollama.chat_template.compiler.model import (
+    Compiled,
+    Leaf,
+    Model,
+    NotExpressible,
+    NotExpressibleError,
+    leaves,
+)
+from conch_ollama.chat_template.compiler.probe import Probe
+from conch_ollama.chat_template.jinja import JinjaTemplate
+
+_SPECIAL = re.compile(r"<[|｜/]?[^<>\s]+[|｜]?>|\[/?[A-Z_]+\]")
+
+
+def compile_template(jinja: JinjaTemplate, *, add_bos: bool, bos_token: str) -> Compiled | NotExpressible:
+    """A TEMPLATE for `jinja`, or what stands in the way of one.
+
+    `add_bos`: the server puts `bos_token` in front, so the TEMPLATE leaves it out. A date is written as it
+    is now: stop the clock with `jinja.at` first. Raises BadTemplateError where the Jinja refuses one question.
+    """
+    try:
+        model = learn(Probe(jinja, add_bos=add_bos, bos_token=bos_token))
+    except NotExpressibleError as err:
+        return err.found
+    return Compiled(emit(model), tuple(_stops(jinja, model)), model.default_system, _features(model))
+
+
+def _stops(jinja: JinjaTemplate, model: Model) -> Iterator[str]:
+    """The EOS, then what ends an answer and begins a question: special tokens if there are any, else the first line."""
+    found = [jinja.eos_token] if jinja.eos_token else []
+    between = model.between_turns.strip()
+    special = _SPECIAL.findall(between)
+    if special:
+        found += special[:2]
+    elif between:
+        found.append(between.split("\n", maxsplit=1)[0].strip())
+    yield from dict.fromkeys(found)
+
+
+def _features(model: Model) -> dict[str, str]:
+    found = {
+        "user": _trims(model, "user"),
+        "generation prompt": " | ".join(repr("".join(map(str, prompt.default))) for _, prompt in leaves(model.prompt)),
+    }
+    if model.assistant is not None:
+        found["assistant"] = _trims(model, "assistant")
+    systems = model.systems
+    if systems.refused:
+        found["system"] = "refused"
+    else:
+        inside = not isinstance(model.user.lead, Leaf) and any(
+            step[0] == "system" for path, _ in leaves(model.user.lead) for step in path
+        )
+        place = "inside a question" if inside else "a turn of its own" if model.opening != Leaf(()) else "ignored"
+        found["system"] = f"{place}; {systems.trim.words}; empty is {systems.empty}, blank is {systems.blank}"
+    if model.default_system is not None:
+        found["default system"] = model.default_system
+    return found
+
+
+def _trims(model: Model, role: str) -> str:
+    turn = model.user if role == "user" else model.assistant
+    return " | ".join(dict.fromkeys(trim.words for _, trim in leaves(turn.trim))) if turn is not None else ""

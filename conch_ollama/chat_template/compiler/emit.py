@@ -1,0 +1,266 @@
+"""Writes the learnt model of a chat template as a Go TEMPLATE for Ollama's Messages path.
+
+One pass over the messages finds out what the rules ask for (system text, first and last of a role), a second prints.
+Nothing is appended or cut by Ollama on this path, so the generation prompt and an open last answer are written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from conch_ollama.chat_template.compiler import conditions
+from conch_ollama.chat_template.compiler.conditions import Conditions, Known, all_of, any_of, bare, negated
+from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right
+from conch_ollama.chat_template.compiler.model import (
+    Branch,
+    Leaf,
+    Model,
+    Pieces,
+    Prompt,
+    Special,
+    SystemText,
+    Tree,
+    Turn,
+    changed,
+    joined,
+    leaves,
+)
+from conch_ollama.chat_template.compiler.trims import Trim
+from conch_ollama.chat_template.compiler.writer import Writer
+
+
+def emit(model: Model) -> str:
+    return _Emitter(model).template()
+
+
+class _Emitter:
+    def __init__(self, model: Model) -> None:
+        self.out = Writer()
+        self.trimmed = False
+        inline = _in_the_loop(model)
+        self.inline_system = inline is not None
+        if inline is not None:
+            opening: Tree[Pieces] = Leaf(inline[0])
+            if inline[0] != inline[1]:
+                opening = Branch("system", Leaf(inline[1]), Leaf(inline[0]))
+            model = replace(model, opening=opening)
+        self.model = model
+        self.systems = _system_variables(model)
+
+    def template(self) -> str:
+        body = Writer()
+        self.out, head = body, self.out
+        needed = self._body()
+        self.out = head
+        self._survey(needed)
+        head.extend(body)
+        return head.finished()
+
+    # -- what is found out first
+
+    def _survey(self, needed: set[str]) -> None:
+        out = self.out
+        names = [name for name in conditions.SURVEYED if name in needed]
+        shown = bool(self.systems) or bool(needed & {"$hasSystem", "$emptySystem", "$blankSystem"})
+        for name in names:
+            out.code(f"{name} := {conditions.SURVEYED[name][0]}")
+        if shown:
+            out.code('$system := ""')
+            out.code("$hasSystem := false")
+        if names or shown:
+            out.code("range $i, $_ := .Messages")
+            if shown:
+                out.code('if and (eq $i 0) (eq .Role "system")')
+                out.code("$system = .Content")
+                out.code("$hasSystem = true")
+                out.code("end")
+            for name in names:
+                conditions.SURVEYED[name][1](out)
+            out.code("end")
+        if shown:
+            self._survey_system(needed)
+
+    def _survey_system(self, needed: set[str]) -> None:
+        """The trimmed system text, and what an empty or blank one counts as."""
+        out, found = self.out, self.model.systems
+        raw = "$system"
+        if not found.trim.is_identity and (needed & {"$emptySystem", "$blankSystem"} or found.empty != found.blank):
+            raw = "$givenSystem"
+            out.code("$givenSystem := $system")
+        for trim, name in list(self.systems.items())[1:]:
+            out.code(f"{name} := $system")
+            self._trim(name, trim)
+        self._trim("$system", found.trim)
+        if "$emptySystem" in needed:
+            out.code(f"$emptySystem := and $hasSystem (not {raw})")
+        if "$blankSystem" in needed:
+            out.code(f"$blankSystem := and $hasSystem {raw} (not $system)")
+        blank_goes = found.blank == "absent" or found.trim.is_identity
+        if found.empty == "absent":
+            with out.block(f"if not {'$system' if blank_goes else raw}"):
+                out.code("$hasSystem = false")
+        elif found.blank == "absent":
+            with out.block(f"if and {raw} (not $system)"):
+                out.code("$hasSystem = false")
+
+    def _trim(self, variable: str, trim: Trim) -> None:
+        if trim.cut:
+            write_cut(self.out, variable, trim.cut, trim.after_cut)
+        if trim.left:
+            write_left(self.out, variable, trim.left)
+        if trim.right:
+            write_right(self.out, variable, trim.right)
+
+    # -- what is printed
+
+    def _body(self) -> set[str]:
+        out, model = self.out, self.model
+        asked = Conditions()
+        self._tree(model.opening, asked.of(""))
+        out.code("range $i, $_ := .Messages")
+        out.code("$last := eq (len (slice $.Messages $i)) 1")
+        turns = {"user": model.user, **({"assistant": model.assistant} if model.assistant else {})}
+        self.trimmed = self._texts(turns, asked)
+        for number, (role, turn) in enumerate(turns.items()):
+            out.code(f'{"else if" if number else "if"} eq .Role "{role}"')
+            self._turn(turn, asked.of(role))
+        later = model.systems.later
+        if later is not None:
+            out.code('else if eq .Role "system"' if self.inline_system else 'else if and (eq .Role "system") (gt $i 0)')
+            out.text(later[0])
+            out.value("$text" if self.trimmed else ".Content")
+            out.text(later[2])
+        out.code("end")
+        with out.block('if and $last (ne .Role "assistant")'):
+            self._prompt(model.prompt, asked)
+        out.code("end")
+        return asked.needed
+
+    def _prompt(self, tree: Tree[Prompt], asked: Conditions) -> None:
+        known = asked.of("user", {"final": True, "last": True, "prefilled": False})
+        if all(prompt.default == prompt.thinking == prompt.quiet for _, prompt in leaves(tree)):
+            self._tree(changed(tree, lambda prompt: prompt.default), known)
+            return
+        self.out.code("if and $.IsThinkSet $.Think")
+        self._tree(changed(tree, lambda prompt: prompt.thinking), known)
+        self.out.code("else if $.IsThinkSet")
+        self._tree(changed(tree, lambda prompt: prompt.quiet), known)
+        self.out.code("else")
+        self._tree(changed(tree, lambda prompt: prompt.default), known)
+        self.out.code("end")
+
+    def _texts(self, turns: dict[str, Turn], asked: Conditions) -> bool:
+        """`$text`: the message's text without what goes, by role and place. Says whether anything goes."""
+        rules: dict[str, Tree[Trim]] = {role: turn.trim for role, turn in turns.items()}
+        if self.model.systems.later is not None:
+            rules["system"] = Leaf(self.model.systems.later[1])
+        known = {trim for tree in rules.values() for _, trim in leaves(tree)}
+        if all(trim.is_identity for trim in known):
+            return False
+        self.out.code("$text := .Content")
+        for cut in sorted({(trim.cut, trim.after_cut) for trim in known if trim.cut}):
+            with self.out.block(_where(asked, rules, lambda trim: (trim.cut, trim.after_cut), cut)):
+                write_cut(self.out, "$text", *cut)
+        for chars in sorted({trim.left for trim in known if trim.left}):
+            with self.out.block(_where(asked, rules, lambda trim: trim.left, chars)):
+                write_left(self.out, "$text", chars)
+        for chars in sorted({trim.right for trim in known if trim.right}):
+            with self.out.block(_where(asked, rules, lambda trim: trim.right, chars)):
+                write_right(self.out, "$text", chars)
+        return True
+
+    def _turn(self, turn: Turn, known: Known) -> None:
+        """One message: by its lead, text and tail, or what stands for it if it is empty or blank."""
+        out = self.out
+        shown = "$text" if self.trimmed else ".Content"
+        specials = [(path, special) for path, special in leaves(turn.special) if special != Special()]
+        cases: dict[tuple[str, Pieces], list[str]] = {}
+        for path, special in specials:
+            for test, pieces in _tests(special, shown):
+                cases.setdefault((test, pieces), []).append(all_of([known.says(*step) for step in path]))
+        for number, ((test, pieces), places) in enumerate(cases.items()):
+            place = "" if "" in places else any_of(places)
+            out.code(f"{'else if' if number else 'if'} {all_of([test, place])}")
+            self._pieces(pieces)
+        if cases:
+            out.code("else")
+        self._tree(turn.lead, known)
+        out.value(shown)
+        self._tree(turn.tail, known)
+        if cases:
+            out.code("end")
+
+    def _tree(self, tree: Tree[Pieces], known: Known) -> None:
+        if isinstance(tree, Leaf):
+            self._pieces(tree.value)
+            return
+        test = known.of(tree.feature)
+        if isinstance(test, bool):
+            self._tree(tree.yes if test else tree.no, known)
+            return
+        yes, no = (tree.yes, tree.no) if tree.yes != Leaf(()) else (tree.no, tree.yes)
+        self.out.code(f"if {bare(test if yes is tree.yes else negated(test))}")
+        self._tree(yes, known)
+        if no != Leaf(()):
+            self.out.code("else")
+            self._tree(no, known)
+        self.out.code("end")
+
+    def _pieces(self, pieces: Pieces) -> None:
+        for piece in pieces:
+            if isinstance(piece, SystemText):
+                self.out.value(self.systems[piece.trim])
+            else:
+                self.out.text(piece)
+
+
+def _where(
+    asked: Conditions, rules: dict[str, Tree[Trim]], part: Callable[[Trim], object], wanted: object
+) -> str | None:
+    return asked.where({role: changed(tree, lambda trim: part(trim) == wanted) for role, tree in rules.items()})
+
+
+def _tests(special: Special, shown: str) -> Iterator[tuple[str, Pieces]]:
+    """When a message counts as empty or blank, and what then stands for it."""
+    if special.empty is not None and special.empty == special.blank:
+        yield f"(not {shown})", special.empty
+        return
+    if special.empty is not None:
+        yield "(not .Content)", special.empty
+    if special.blank is not None:
+        yield f"(not {shown})" if special.empty is not None else f"(and .Content (not {shown}))", special.blank
+
+
+def _system_variables(model: Model) -> dict[Trim, str]:
+    """A variable for each way in which the system text is trimmed; the first is `$system`."""
+    trees = [model.opening, model.user.lead, model.user.tail, changed(model.prompt, lambda prompt: prompt.default)]
+    specials = [model.user.special]
+    if model.assistant is not None:
+        trees += [model.assistant.lead, model.assistant.tail]
+        specials.append(model.assistant.special)
+    pieces = [piece for tree in trees for _, found in leaves(tree) for piece in found]
+    for tree in specials:
+        pieces += [piece for _, special in leaves(tree) for piece in (*(special.empty or ()), *(special.blank or ()))]
+    used = {piece.trim for piece in pieces if isinstance(piece, SystemText)}
+    others = sorted(used - {model.systems.trim}, key=repr)
+    names = {model.systems.trim: "$system"} if used else {}
+    return {**names, **{trim: f"$system{number}" for number, trim in enumerate(others, start=2)}}
+
+
+def _in_the_loop(model: Model) -> tuple[Pieces, Pieces] | None:
+    """(opening without a system text, opening with one but for it), where the first system message is printed as any
+    later one: then it needs no rule of its own."""
+    later = model.systems.later
+    if later is None or model.systems.empty != "present" or model.systems.blank != "present":
+        return None
+    turn = joined((later[0], SystemText(later[1]), later[2]))
+    if isinstance(model.opening, Leaf) or model.opening.feature != "system":
+        return None
+    absent, present = model.opening.no, model.opening.yes
+    if not isinstance(absent, Leaf) or not isinstance(present, Leaf) or not present.value:
+        return None
+    first, start = present.value[0], turn[0]
+    if not isinstance(first, str) or not isinstance(start, str) or not first.endswith(start):
+        return None
+    return (absent.value, joined((first.removesuffix(start),))) if present.value[1:] == turn[1:] else None

@@ -1,0 +1,175 @@
+"""What the compiler learns about a chat template, and what it comes to.
+
+A prompt is taken to be an opening, then for each message a lead, its text and a tail, then the generation prompt. Each
+of these may depend on a few features of the message's place (see FEATURES); how is held in small decision trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from conch_ollama.chat_template.compiler.trims import Trim
+
+T = TypeVar("T", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
+
+#: first, last: of its role; final: the last message of all; prefilled: the conversation ends with an answer; system:
+#: there is a system text (and the template does not take it for absent); empty, blank: it is, and that has rules apart.
+FEATURES = ("final", "first", "system", "last", "prefilled", "empty", "blank")
+
+
+@dataclass(frozen=True)
+class SystemText:
+    """The system text within what stands around another message."""
+
+    trim: Trim
+
+
+Pieces = tuple[str | SystemText, ...]
+Place = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Leaf(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True)
+class Branch(Generic[T]):
+    feature: str
+    yes: Leaf[T] | Branch[T]
+    no: Leaf[T] | Branch[T]
+
+
+Tree = Leaf[T] | Branch[T]
+
+
+def grow(rows: Mapping[Place, T]) -> Tree[T] | None:
+    """A small tree that says of each place what stands there; None if the features do not decide it."""
+    values = set(rows.values())
+    if len(values) == 1:
+        return Leaf(values.pop())
+    splits: list[tuple[int, int, str]] = []
+    for order, feature in enumerate(FEATURES):
+        yes = {value for place, value in rows.items() if feature in place}
+        no = {value for place, value in rows.items() if feature not in place}
+        if yes and no:
+            splits.append((len(yes) + len(no), order, feature))
+    for _, _, feature in sorted(splits):
+        yes_tree = grow({place: value for place, value in rows.items() if feature in place})
+        no_tree = grow({place: value for place, value in rows.items() if feature not in place})
+        if yes_tree is not None and no_tree is not None:
+            return Branch(feature, yes_tree, no_tree)
+    return None
+
+
+def leaves(tree: Tree[T], path: tuple[tuple[str, bool], ...] = ()) -> Iterator[tuple[tuple[tuple[str, bool], ...], T]]:
+    """Every value with the features that lead to it."""
+    if isinstance(tree, Leaf):
+        yield path, tree.value
+    else:
+        yield from leaves(tree.yes, (*path, (tree.feature, True)))
+        yield from leaves(tree.no, (*path, (tree.feature, False)))
+
+
+def changed(tree: Tree[T], change: Callable[[T], V]) -> Tree[V]:
+    """The same decisions about other values; decisions that no longer decide anything go."""
+    if isinstance(tree, Leaf):
+        return Leaf(change(tree.value))
+    yes, no = changed(tree.yes, change), changed(tree.no, change)
+    return yes if yes == no and isinstance(yes, Leaf) else Branch(tree.feature, yes, no)
+
+
+@dataclass(frozen=True)
+class Special:
+    """What stands for a whole message without text, lead and tail included; None: lead and tail as ever.
+
+    `empty`: the text was empty from the start; `blank`: it is empty only once it has been trimmed."""
+
+    empty: Pieces | None = None
+    blank: Pieces | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One role's messages."""
+
+    lead: Tree[Pieces]
+    trim: Tree[Trim]
+    tail: Tree[Pieces]
+    special: Tree[Special]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A generation prompt, and what it is with thinking on and off."""
+
+    default: Pieces
+    thinking: Pieces
+    quiet: Pieces
+
+
+@dataclass(frozen=True)
+class Systems:
+    """`empty`, `blank`: what such a system text counts as: "present", "absent", or "apart". `trim`: by which it is
+    found blank. `later`: a system message that is not the first, None if the template refuses or drops it."""
+
+    refused: bool
+    empty: str
+    blank: str
+    trim: Trim
+    later: tuple[str, Trim, str] | None
+
+
+@dataclass(frozen=True)
+class Model:
+    opening: Tree[Pieces]
+    user: Turn
+    assistant: Turn | None
+    prompt: Tree[Prompt]
+    systems: Systems
+    default_system: str | None
+    between_turns: str
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A TEMPLATE, unproven. `features` says in words what was learnt."""
+
+    template: str
+    stops: tuple[str, ...]
+    system_default: str | None
+    features: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NotExpressible:
+    """The `construct` of the Jinja that stands in the way, and the `limit` it meets (of Go, Ollama or the compiler)."""
+
+    construct: str
+    limit: str
+
+    @property
+    def summary(self) -> str:
+        return f"{self.construct}: {self.limit}"
+
+
+class NotExpressibleError(Exception):
+    """Carries a NotExpressible out of the learning."""
+
+    def __init__(self, construct: str, limit: str) -> None:
+        super().__init__(construct)
+        self.found = NotExpressible(construct, limit)
+
+
+def joined(pieces: Sequence[str | SystemText]) -> Pieces:
+    """Neighbouring literal texts as one, empty ones away."""
+    done: list[str | SystemText] = []
+    for piece in pieces:
+        if isinstance(piece, str) and done and isinstance(done[-1], str):
+            done[-1] += piece
+        elif piece != "":
+            done.append(piece)
+    return tuple(done)

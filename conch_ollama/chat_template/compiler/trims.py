@@ -1,0 +1,65 @@
+"""What a chat template may do to a text before it prints it: strip its ends, cut off a thought.
+
+The Python side only; `go_trims.py` writes the same in Go. Candidates are tried in the order given, the simplest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+#: The white space of Python's str.strip.
+SPACE = " \n\t\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+SPACE += "\u2028\u2029\u202f\u205f\u3000"
+END_OF_THOUGHT = "</think>"
+
+
+@dataclass(frozen=True)
+class Trim:
+    """`cut`: only what follows its last occurrence, and there without `after_cut` characters in front. Then `left` and
+    `right` are the characters that go at the ends (none if empty)."""
+
+    left: str = ""
+    right: str = ""
+    cut: str = ""
+    after_cut: str = ""
+
+    def __call__(self, text: str) -> str:
+        if self.cut and self.cut in text:
+            text = text.rsplit(self.cut, 1)[1].lstrip(self.after_cut) if self.after_cut else text.rsplit(self.cut, 1)[1]
+        text = text.lstrip(self.left) if self.left else text
+        return text.rstrip(self.right) if self.right else text
+
+    @property
+    def is_identity(self) -> bool:
+        return not (self.left or self.right or self.cut)
+
+    @property
+    def words(self) -> str:
+        """For a reader: what is done."""
+        names = {"": "", SPACE: "white space", "\n": "line feeds", " ": "spaces"}
+        left, right = names.get(self.left, repr(self.left)), names.get(self.right, repr(self.right))
+        ends = f"{left} at both ends goes" if left == right != "" else ""
+        ends = ends or ", ".join(f"{what} at the {end} goes" for what, end in ((left, "start"), (right, "end")) if what)
+        return "; ".join(part for part in (f"cut after {self.cut}" if self.cut else "", ends) if part) or "as it is"
+
+
+IDENTITY = Trim()
+
+
+def _ends() -> Iterable[tuple[str, str]]:
+    yield "", ""
+    for chars in (SPACE, "\n", " ", " \n"):
+        yield from ((chars, chars), (chars, ""), ("", chars))
+
+
+CANDIDATES = (
+    *(Trim(left, right) for left, right in _ends()),
+    *(Trim(left, right, END_OF_THOUGHT, after) for left, right in _ends() for after in ("", "\n", SPACE)),
+)
+
+
+def fitting(texts: Iterable[str], holds: Callable[[Trim, str], bool]) -> Trim | None:
+    """The first candidate that holds for every text that it leaves something of."""
+    known = list(texts)
+    return next((trim for trim in CANDIDATES if all(not trim(text) or holds(trim, text) for text in known)), None)
