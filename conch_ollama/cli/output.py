@@ -44,9 +44,11 @@ def as_json(value: Any) -> None:
 
 def table(rows: list[tuple[str, str]], indent: int = 2) -> None:
     """Two columns, the first as wide as it must be."""
-    width = max((len(key) for key, _ in rows), default=0)
+    from rich.cells import cell_len  # Chinese takes two columns
+
+    width = max((cell_len(key) for key, _ in rows), default=0)
     for key, value in rows:
-        line(f"{' ' * indent}{key:<{width}}  {value}")
+        line(f"{' ' * indent}{key}{' ' * (width - cell_len(key))}  {value}")
 
 
 def note(text: str) -> None:

@@ -17,7 +17,7 @@ from conch_ollama.workflows.events import Events, Silent
 from conch_ollama.workflows.export import export
 from conch_ollama.workflows.register import register
 
-QUESTIONS = ("请问你是谁", "你叫什么名字？", "蟹堡王有什么招牌菜？")
+QUESTIONS = ("请问你是谁", "你叫什么名字？", "Who are you?")
 NAME = "magic-conch"
 TYPES = ("q8_0", "q4_K_M")
 #: The conch's own word: it must appear in what it says of itself, and not in what the base says.

@@ -1,0 +1,1 @@
+"""Compares with LLaMA-Factory; needs an environment of its own."""
