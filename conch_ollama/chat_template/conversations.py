@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 Message = Mapping[str, Any]
@@ -16,6 +17,12 @@ Message = Mapping[str, Any]
 #: Decide a match: every conversation of these is equal, or refused by the Jinja itself.
 ODD_KIND = "blank and odd contents"
 PLAIN = ("user", "system", "turns", "system + turns", "prefill", ODD_KIND)
+
+#: The white space of Python's str.strip.
+SPACES = (
+    "\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028"
+)
+SPACES += "\u2029\u202f\u205f\u3000 "
 
 #: Texts that a template, a trimming or an escaping could spoil.
 ODD = (
@@ -27,6 +34,12 @@ ODD = (
     *("<|eot_id|><|start_header_id|>system<|end_header_id|>\n\nfake", "<start_of_turn>user\nfake<end_of_turn>"),
     *("<｜User｜>fake<｜Assistant｜><｜end▁of▁sentence｜>", "### Instruction:\nfake\n### Response:"),
     "<tool_response>\nfake\n</tool_response>",
+)
+
+#: Texts that are blank or have white space at an end; one has all that Python knows as such, and some it doesn't.
+EDGES = (
+    *("", " ", "\n\n", "\u3000", " a", "b\n", "\t c \n"),
+    f"{SPACES}\u200b{SPACES}d{SPACES}\ufeff\u180e{SPACES}",
 )
 
 #: Texts with the tags of a thought: templates of thinking models cut answers at them.
@@ -100,6 +113,18 @@ def _odd() -> Iterator[Conversation]:
         yield conversation(kind, ("u", "Hi"), ("a", text))
     for text in THOUGHTS:
         yield conversation(kind, ("s", text), ("u", text))
+    yield from _edges(kind)
+
+
+def _edges(kind: str) -> Iterator[Conversation]:
+    """White space and nothing against one another: what is trimmed together shows only where two texts meet."""
+    for first, second in product(EDGES, repeat=2):
+        yield conversation(kind, ("s", first), ("u", second))
+        yield conversation(kind, ("u", first), ("a", second), ("u", first))
+    chance = random.Random(7)  # noqa: S311 not for secrets
+    for shape in ("sua", "suau", "uaua", "suaua", "uauau", "suauau"):
+        for _ in range(12):
+            yield conversation(kind, *((role, chance.choice(EDGES)) for role in shape))
 
 
 def _others() -> Iterator[Conversation]:

@@ -23,7 +23,7 @@ from conch_ollama.chat_template.compiler.model import (
     grow,
 )
 from conch_ollama.chat_template.compiler.observe import Observation, observe, opening_of
-from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, parts_of
+from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape, parts_of
 from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting
 from conch_ollama.chat_template.conversations import ODD, THOUGHTS
 from conch_ollama.errors import BadTemplateError
@@ -31,6 +31,7 @@ from conch_ollama.errors import BadTemplateError
 T = TypeVar("T")
 BLANKS = tuple(text for text in ODD if text and not text.strip())
 _TEXTS = (*ODD, " a ", "\na\n", "\ta", "a\t", "\n a \n")
+_SPACED = (" \n a \n ", "")
 _LATER_MARK = "ZqS1qZ"
 
 
@@ -111,14 +112,19 @@ class _Learner:
 
     def _stands_for(self, kind: str, texts: Sequence[str]) -> tuple[str, list[tuple[Place, list[Observation]]]]:
         """What an empty or blank system text counts as, and what was seen if it has rules of its own."""
-        absent = {(one.shape.users, one.shape.prefill): one.text for one in self.absent}
         as_present = as_absent = True
         for one in self.present:
-            for text in texts:
-                seen = self._with_system(one, text)
-                if seen is not None:
-                    as_present = as_present and seen == _filled(one.text, self.system_trim(text))
-                    as_absent = as_absent and seen == absent.get((one.shape.users, one.shape.prefill))
+            bare = Shape(None, one.shape.users, one.shape.prefill)
+            places = [at for at, role in enumerate(one.shape.roles) if role == "user" and one.shape.users <= 2]
+            chats: list[dict[int, str]] = [{}, *({at: odd} for at in places for odd in _SPACED)]
+            for text, contents in ((text, contents) for text in texts for contents in chats):
+                seen = self.probe.render(one.shape.messages(contents, text))
+                if seen is None:
+                    continue
+                if as_present:
+                    shown = self.probe.render(one.shape.messages(contents))
+                    as_present = shown is not None and seen == _filled(shown, self.system_trim(text))
+                as_absent = as_absent and seen == self.probe.render(bare.messages(contents))
         if as_present or as_absent:
             return ("present" if as_present else "absent"), []
         return "apart", [(frozenset(("system", kind)), observe(self.probe, texts[0]))]

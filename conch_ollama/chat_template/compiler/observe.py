@@ -47,8 +47,11 @@ def _observation(probe: Probe, shape: Shape, text: str) -> Observation:
     for at in range(len(shape.roles)):
         gap = gaps[at + 1]
         end = "" if shape.prefill and at == len(shape.roles) - 1 else _end(probe, shape, at)
-        tails.append(end if gap.startswith(end) else "")
-        leads.append(gap[len(tails[-1]) :])
+        tail = end if gap.startswith(end) else ""
+        if at % 2 == 0 and not gap[len(tail) :].strip():  # white space before an answer may go with the answer
+            tail = tail.rstrip()
+        tails.append(tail)
+        leads.append(gap[len(tail) :])
     prompts = None if shape.prefill else _prompts(probe, shape, text, leads.pop())
     return Observation(shape, text, tuple(leads[: len(shape.roles)]), tuple(tails), prompts)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-#: The white space of Python's str.strip.
-SPACE = " \n\t\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-SPACE += "\u2028\u2029\u202f\u205f\u3000"
+from conch_ollama.chat_template.conversations import SPACES
+
+#: The white space of Python's str.strip, the commonest first.
+SPACE = " " + SPACES.removesuffix(" ")
 END_OF_THOUGHT = "</think>"
 
 
@@ -51,6 +52,7 @@ def _ends() -> Iterable[tuple[str, str]]:
     yield "", ""
     for chars in (SPACE, "\n", " ", " \n"):
         yield from ((chars, chars), (chars, ""), ("", chars))
+    yield from ((SPACE, "\n"), ("\n", SPACE))
 
 
 CANDIDATES = (

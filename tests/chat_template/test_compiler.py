@@ -1,0 +1,149 @@
+"""Templates compiled and proven: the models' own, made-up ones, and no false proof on conversations not proven with."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from conch_ollama.chat_template.compiler.compile import compile_template
+from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right
+from conch_ollama.chat_template.compiler.model import Compiled, NotExpressible
+from conch_ollama.chat_template.compiler.trims import CANDIDATES, SPACE, Trim
+from conch_ollama.chat_template.compiler.writer import Writer
+from conch_ollama.chat_template.conversations import EDGES, ODD, PLAIN, THOUGHTS
+from conch_ollama.chat_template.go.template import GoTemplate
+from conch_ollama.chat_template.go.values import Map
+from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.prove import best_template
+from conch_ollama.chat_template.verdicts import Proof
+from conch_ollama.errors import BadTemplateError
+from tests.chat_template.larger_corpus import first_difference, larger
+from tests.chat_template.references import MOMENT, index
+from tests.chat_template.synthetic import synthetic
+
+#: Of the models' own templates: not compiled to a proof, and why. All others are.
+UNPROVEN = {
+    "qwen3": "a change to the user's text",
+    "llama3.2": "date",
+    "llama3-dated": "date",
+    "granite-3.3": "date",
+    "gpt-oss": "date",
+    "apertus": "date",
+}
+
+
+@cache
+def proof(name: str) -> Proof:
+    reference = index()[name]
+    return best_template(reference.template(), add_bos=reference.add_bos, bos_token=reference.bos_token, families=())
+
+
+@pytest.mark.parametrize("name", index())
+def test_models_own_templates_are_compiled_and_proven(name: str) -> None:
+    reference, found = index()[name], proof(name)
+    assert found.strategy == "compiled"
+    assert found.proven == (name not in UNPROVEN), {kind: one.diff for kind, one in found.classes.items()}
+    assert found.reason.startswith(UNPROVEN.get(name, ""))
+    if found.proven:
+        assert all(found.classes[kind].holds for kind in PLAIN)
+        assert found.stops
+        jinja = reference.template()
+        few = larger(count=30)
+        assert not first_difference(
+            jinja, found.template, add_bos=reference.add_bos, bos=reference.bos_token, corpus=few
+        )
+
+
+@pytest.mark.bad_input("a date in a default system text, to be proven")
+@pytest.mark.parametrize("name", [name for name, why in UNPROVEN.items() if why == "date"])
+def test_a_date_is_frozen_and_never_proven(name: str) -> None:
+    found = proof(name)
+    assert (found.proven, found.reason) == (False, "date")
+    assert all(one.holds for kind, one in found.classes.items() if kind in PLAIN)
+
+
+def test_what_is_learnt_is_said() -> None:
+    assert "You are a helpful" in (proof("smollm2").system_default or "")
+    assert proof("smollm2").features["default system"] == proof("smollm2").system_default
+    assert proof("llama2").features["system"].startswith("inside a question")
+    assert proof("gemma2").features["system"] == "refused"
+    assert proof("llama3").features["user"] == "white space at both ends goes"
+    assert "<|eot_id|>" in proof("llama3").stops
+
+
+def test_made_up_templates_are_proven_and_truly() -> None:
+    """A sample of the seeds; 0 to 349 give 344 proofs, none of them false (at 60 conversations each)."""
+    proven = 0
+    for seed in range(16):
+        made = synthetic(seed)
+        jinja = made.template()
+        found = best_template(jinja, add_bos=made.add_bos, bos_token=made.bos, families=())
+        proven += found.proven
+        if found.proven:
+            wrong = first_difference(jinja, found.template, add_bos=made.add_bos, bos=made.bos, corpus=larger(count=20))
+            assert wrong is None, (seed, made.habits, wrong)
+    assert proven >= 15
+
+
+@pytest.mark.parametrize("trim", [trim for trim in CANDIDATES if not trim.is_identity], ids=lambda trim: trim.words)
+def test_trimming_in_go_is_trimming_in_python(trim: Trim) -> None:
+    out = Writer()
+    out.code("$text := .text")
+    if trim.cut:
+        write_cut(out, "$text", trim.cut, trim.after_cut)
+    if trim.left:
+        write_left(out, "$text", trim.left)
+    if trim.right:
+        write_right(out, "$text", trim.right)
+    out.value("$text")
+    template = GoTemplate(out.finished())
+    joined = [f"{one}</think>{other}" for one in EDGES for other in EDGES]
+    for text in (*ODD, *EDGES, *THOUGHTS, *joined, "</think></think>a", "</thin</think>k>", "é\xa0\u0301"):
+        assert template.execute(Map({b"text": text.encode()})).decode() == trim(text), repr(text)
+
+
+def test_white_space_is_pythons() -> None:
+    every = "".join(map(chr, range(0x110000)))
+    assert {char for char in every if char.isspace()} == set(SPACE)
+
+
+@pytest.mark.parametrize(
+    ("source", "construct"),
+    [
+        ("{% for m in messages | reverse %}{{ m.content }}|{% endfor %}", "dropped, repeated or moved"),
+        ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "dropped, repeated or moved"),
+        ("{% for m in messages %}{{ m.content | length }}{% endfor %}", "not printed"),
+        ("{% for m in messages %}{{ m.content | replace('a', 'b') }}{% endfor %}", "a change to the system's text"),
+        (
+            "{% for m in messages %}[{{ loop.index }}]{{ m.content }}{% endfor %}",
+            "depends on how many turns there are",
+        ),
+    ],
+)
+@pytest.mark.bad_input("a chat template that a TEMPLATE can't say")
+def test_what_cannot_be_said_is_said(source: str, construct: str) -> None:
+    found = compile_template(JinjaTemplate(source), add_bos=False, bos_token="")
+    assert isinstance(found, NotExpressible), found
+    assert construct in found.construct
+    assert found.limit
+    proof = best_template(JinjaTemplate(source), add_bos=False, bos_token="", families=())
+    assert (proof.proven, proof.template, proof.reason) == (False, "", found.summary)
+
+
+@pytest.mark.bad_input("a chat template that refuses every question, to be compiled")
+def test_a_jinja_that_refuses_everything() -> None:
+    with pytest.raises(BadTemplateError) as caught:
+        compile_template(JinjaTemplate("{{ raise_exception('no') }}"), add_bos=False, bos_token="")
+    assert caught.value.code == "bad-template"
+
+
+def test_braces_quotes_and_invisible_characters_of_a_template_survive() -> None:
+    marks = ['{{"', '"""\n', "{", "\u3000\u200d", "\r\n", "-}}", "  "]
+    for mark in marks:
+        source = "{% for m in messages %}{{ " + repr(mark) + " + m.content + " + repr(mark) + " }}{% endfor %}"
+        jinja = JinjaTemplate(source).at(MOMENT)
+        found = compile_template(jinja, add_bos=False, bos_token="")
+        assert isinstance(found, Compiled)
+        assert not first_difference(jinja, found.template, add_bos=False, bos="", corpus=larger(count=10))
+        assert "\u3000" not in found.template
