@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conch_ollama.errors import CheckError, OllamaError
+from conch_ollama.ollama.client import OllamaClient
 from conch_ollama.resources import data_folder
 from conch_ollama.sources.smollm2 import smollm2_gguf
 from conch_ollama.workflows.chat import Chat, open_chat
@@ -54,12 +55,13 @@ def run_demo(out: Path, *, host: str | None = None, events: Events | None = None
     with open_chat(base, temperature=0) as chat:
         before = _ask(chat, events, max_pieces=60)
     answers = {}
-    through = "the embedded llama.cpp"
+    ollama = _ollama_answers(host, events)
+    through = "Ollama" if ollama else "the embedded llama.cpp"
     for path, recipe in zip(result.modelfiles, TYPES, strict=True):
-        model = _registered(path, f"{NAME}:{recipe}", host, events)
-        through = "Ollama" if model else through
+        name = f"{NAME}:{recipe}"
+        model = register(path, name=name, host=host, ask=None, events=events).name if ollama else path
         events.step(f"{NAME} {recipe}, through {through}, says")
-        with open_chat(model or path, host=host, temperature=0) as chat:
+        with open_chat(model, host=host, temperature=0) as chat:
             answers[recipe] = _ask(chat, events)
     _judge(before, answers)
     events.step(f"written: {out}")
@@ -67,12 +69,14 @@ def run_demo(out: Path, *, host: str | None = None, events: Events | None = None
     return DemoResult(out, before, answers, through)
 
 
-def _registered(modelfile: Path, name: str, host: str | None, events: Events) -> str | None:
+def _ollama_answers(host: str | None, events: Events) -> bool:
     try:
-        return register(modelfile, name=name, host=host, ask=None, events=events).name
+        with OllamaClient(host) as client:
+            client.version()
     except OllamaError as err:
         events.note(f"not through Ollama: {err.message}")
-        return None
+        return False
+    return True
 
 
 def _ask(chat: Chat, events: Events, max_pieces: int = 400) -> tuple[str, ...]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from conch_ollama.workflows.demo import QUESTIONS, TYPES, WORD, run_demo
+from conch_ollama.ollama.modelfile import load
+from conch_ollama.resources import data_folder, modelfiles_folder
+from conch_ollama.sources.smollm2 import smollm2_gguf
+from conch_ollama.workflows.demo import NAME, QUESTIONS, TYPES, WORD, run_demo
+from conch_ollama.workflows.export import export
 from tests.parts.ollama import OllamaServer
 
 
@@ -15,6 +20,13 @@ def test_through_the_embedded_runtime(tmp_path: Path) -> None:
     for recipe in TYPES:
         assert len(result.answers[recipe]) == len(QUESTIONS)
         assert WORD in result.answers[recipe][0]
+
+
+def test_the_modelfile_in_the_repository_is_the_demos(tmp_path: Path) -> None:
+    result = export(smollm2_gguf(), adapters=[data_folder() / "adapter"], name=NAME, out=tmp_path, check=False)
+    made = load(result.modelfiles[0])
+    kept = load(modelfiles_folder() / NAME / "Modelfile")
+    assert replace(made, comments=()) == replace(kept, comments=())
 
 
 def test_through_ollama(tmp_path: Path, ollama_server: OllamaServer) -> None:
