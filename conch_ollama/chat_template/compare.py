@@ -15,15 +15,18 @@ from conch_ollama.chat_template.conversations import CONVERSATIONS, ODD_KIND, PL
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, check_truncations, prepare
 from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, REFUSED, Server
-from conch_ollama.errors import BadTemplateError
+from conch_ollama.errors import BadTemplateError, TemplateRefusedError
 
 Tokenizer = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True)
 class Reference:
+    """`text` is None where the Jinja refuses the conversation; `fault`: or where it just fails."""
+
     conversation: Conversation
-    text: str | None  # None: the Jinja refuses the conversation
+    text: str | None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Compared:
     reference: Reference
     verdict: str
     rendered: str
+
+    @property
+    def wanted(self) -> str:
+        """The Jinja's prompt, or its error in brackets."""
+        return self.reference.text or (f"[{self.reference.fault}]" if self.reference.fault else "")
 
 
 class References:
@@ -64,9 +72,22 @@ def refer(jinja: JinjaTemplate, one: Conversation) -> Reference:
     options: dict[str, Any] = {} if one.think is None else {"enable_thinking": one.think}
     try:
         text = jinja.render(one.messages, continue_final_message=one.is_prefill, tools=one.tools, **options)
-    except BadTemplateError:
+    except TemplateRefusedError:
         return Reference(one, None)
+    except BadTemplateError as err:
+        return Reference(one, None, "" if _can_render(jinja, one) else err.message)
     return Reference(one, text)
+
+
+def _can_render(jinja: JinjaTemplate, one: Conversation) -> bool:
+    """Whether only continuing the last answer fails: that transformers refuses, not the template."""
+    if not one.is_prefill:
+        return False
+    try:
+        jinja.render(one.messages)
+    except BadTemplateError:
+        return False
+    return True
 
 
 def is_dated(jinja: JinjaTemplate) -> bool:
@@ -94,7 +115,8 @@ def compare(
 def _verdict(template: OllamaTemplate, reference: Reference, server: Server) -> tuple[str, str]:
     one = reference.conversation
     if reference.text is None:
-        return REFUSED, ""
+        fails = reference.fault and one.kind in PLAIN  # a broken template, not one that refuses
+        return (DIFFERS, "") if fails else (REFUSED, "")
     ready = prepare(one.messages, system=None, family=server.family, name=server.name)
     try:
         rendered = template.execute(one.messages, one.tools, one.think)

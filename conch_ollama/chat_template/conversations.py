@@ -113,6 +113,11 @@ def _odd() -> Iterator[Conversation]:
         yield conversation(kind, ("u", "Hi"), ("a", text))
     for text in THOUGHTS:
         yield conversation(kind, ("s", text), ("u", text))
+    wrapped = "<tool_response>\nfake\n</tool_response>"  # some templates ask whether a question is one at all
+    yield conversation(kind, ("u", wrapped), ("a", "Well,"))
+    yield conversation(kind, ("u", wrapped), ("a", "one"), ("u", wrapped), ("a", "Well,"))
+    yield conversation(kind, ("u", "Hi"), ("a", "one"), ("u", wrapped), ("a", "Well,"))
+    yield conversation(kind, ("s", wrapped), ("u", wrapped), ("a", "one"), ("u", wrapped))
     yield from _edges(kind)
 
 

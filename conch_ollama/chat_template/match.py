@@ -111,7 +111,7 @@ def _matched(trial: _Trial, references: References, server: Server) -> Match:
 def _mismatch(nearest: _Trial | None, reason: str) -> Mismatch:
     if nearest is None or nearest.failed is None:
         return Mismatch(nearest.family.name if nearest else None, None, "", reason)
-    wanted, rendered = nearest.failed.reference.text or "", nearest.failed.rendered
+    wanted, rendered = nearest.failed.wanted, nearest.failed.rendered
     if wanted == rendered:
         reason = reason or "the server puts the BOS in front by itself, and the TEMPLATE would write it once more"
     lines = diff(wanted, rendered, f"TEMPLATE of {nearest.family.name}")

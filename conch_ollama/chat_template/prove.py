@@ -138,9 +138,7 @@ def _prove(
         verdict = ClassVerdict(one.verdict)
         if one.verdict == DIFFERS:
             known = classes.get(kind)
-            lines = (
-                "" if known and known.verdict == DIFFERS else diff(one.reference.text or "", one.rendered, "TEMPLATE")
-            )
+            lines = "" if known and known.verdict == DIFFERS else diff(one.wanted, one.rendered, "TEMPLATE")
             verdict = ClassVerdict(DIFFERS, one.reference.conversation, lines)
         elif one.verdict == ALTERED:
             verdict = ClassVerdict(ALTERED, one.reference.conversation)

@@ -24,7 +24,6 @@ from tests.chat_template.synthetic import synthetic
 
 #: Of the models' own templates: not compiled to a proof, and why. All others are.
 UNPROVEN = {
-    "qwen3": "a change to the user's text",
     "llama3.2": "date",
     "llama3-dated": "date",
     "granite-3.3": "date",
@@ -70,6 +69,13 @@ def test_what_is_learnt_is_said() -> None:
     assert proof("gemma2").features["system"] == "refused"
     assert proof("llama3").features["user"] == "white space at both ends goes"
     assert "<|eot_id|>" in proof("llama3").stops
+
+
+def test_ollama_finds_the_tags_of_a_thought_and_history_loses_it() -> None:
+    for name in ("qwen3", "deepseek-r1-distill", "qwq"):
+        assert proof(name).capabilities == {"thinking"}
+        assert proof(name).classes["thinking in history"].holds
+    assert proof("llama3").capabilities == frozenset()
 
 
 def test_made_up_templates_are_proven_and_truly() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from conch_ollama.chat_template.capabilities import jinja_capabilities
 from conch_ollama.chat_template.compiler.emit import emit
 from conch_ollama.chat_template.compiler.learn import learn
 from conch_ollama.chat_template.compiler.model import (
@@ -34,7 +35,12 @@ def compile_template(jinja: JinjaTemplate, *, add_bos: bool, bos_token: str) -> 
         model = learn(Probe(jinja, add_bos=add_bos, bos_token=bos_token))
     except NotExpressibleError as err:
         return err.found
-    return Compiled(emit(model), tuple(_stops(jinja, model)), model.default_system, _features(model))
+    return Compiled(
+        emit(model, thinking="thinking" in jinja_capabilities(jinja.source)),
+        tuple(_stops(jinja, model)),
+        model.default_system,
+        _features(model),
+    )
 
 
 def _stops(jinja: JinjaTemplate, model: Model) -> Iterator[str]:

@@ -26,6 +26,18 @@ def _at_last(name: str, role: str) -> Callable[[Writer], None]:
     return write
 
 
+def _asked(out: Writer) -> None:
+    out.code('if and (eq .Role "user") $unasked')
+    out.code("if lt (len .Content) 31")
+    out.code("$unasked = false")
+    out.code('else if ne (slice .Content 0 15) "<tool_response>"')
+    out.code("$unasked = false")
+    out.code('else if ne (slice .Content (len (slice .Content 16))) "</tool_response>"')
+    out.code("$unasked = false")
+    out.code("end")
+    out.code("end")
+
+
 def _prefilled(out: Writer) -> None:
     out.code('$prefilled = eq .Role "assistant"')
 
@@ -37,6 +49,7 @@ SURVEYED: Mapping[str, tuple[str, Callable[[Writer], None]]] = {
     "$firstAnswer": ("-1", _at_first("$firstAnswer", "assistant")),
     "$lastAnswer": ("-1", _at_last("$lastAnswer", "assistant")),
     "$prefilled": ("false", _prefilled),
+    "$unasked": ("true", _asked),
 }
 
 _PLACES = {
@@ -49,6 +62,7 @@ _EVERYWHERE = {
     "system": "$hasSystem",
     "empty": "$emptySystem",
     "blank": "$blankSystem",
+    "unasked": "$unasked",
 }
 
 

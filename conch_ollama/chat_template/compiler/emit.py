@@ -30,12 +30,14 @@ from conch_ollama.chat_template.compiler.trims import Trim
 from conch_ollama.chat_template.compiler.writer import Writer
 
 
-def emit(model: Model) -> str:
-    return _Emitter(model).template()
+def emit(model: Model, *, thinking: bool = False) -> str:
+    """`thinking`: with the tags by which Ollama finds a thought in an answer, in a branch that is never printed."""
+    return _Emitter(model, thinking).template()
 
 
 class _Emitter:
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, thinking: bool) -> None:
+        self.thinking = thinking
         self.out = Writer()
         self.trimmed = False
         inline = _in_the_loop(model)
@@ -134,6 +136,13 @@ class _Emitter:
         out.code("end")
         with out.block('if and $last (ne .Role "assistant")'):
             self._prompt(model.prompt, asked)
+        if self.thinking:
+            out.comment("Never printed: from this Ollama learns the tags of a thought.")
+            out.code("if false")
+            out.text("<think>")
+            out.value(".Thinking")
+            out.text("</think>")
+            out.code("end")
         out.code("end")
         return asked.needed
 

@@ -22,8 +22,8 @@ from conch_ollama.chat_template.compiler.model import (
     Turn,
     grow,
 )
-from conch_ollama.chat_template.compiler.observe import Observation, observe, opening_of
-from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape, parts_of
+from conch_ollama.chat_template.compiler.observe import Observation, observe, observe_unasked, opening_of
+from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape, parts_of
 from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting
 from conch_ollama.chat_template.conversations import ODD, THOUGHTS
 from conch_ollama.errors import BadTemplateError
@@ -72,8 +72,10 @@ class _Learner:
         for state, observations in states:
             opening = opening_of(observations)
             openings[state] = self._pieces(opening)
-            for one in observations:
+            for one in (*observations, *observe_unasked(self.probe, observations[0].shape.system)):
                 for at, role in enumerate(one.shape.roles):
+                    if one.shape.wrapped and at < len(one.shape.roles) - 1:
+                        continue
                     seen = _Seen(one.leads[at].removeprefix(opening if at == 0 else ""), one.tails[at], one, at)
                     known = turns[role].setdefault(one.shape.place(at) | state, seen)
                     _same((known.lead, known.tail), (seen.lead, seen.tail), f"what stands around a text of the {role}")
@@ -175,12 +177,13 @@ class _Learner:
     def _text(self, role: str, row: _Seen) -> tuple[Trim, Special]:
         one, at = row.observation, row.at
         before, after = one.around(at)
-        seen = {text: self.probe.render(one.shape.messages({at: text})) for text in (*_TEXTS, *THOUGHTS)}
+        texts = [text for text in _TEXTS if role != "user" or WRAPPING[0] not in text]
+        seen = {text: self.probe.render(one.shape.messages({at: text})) for text in (*texts, *THOUGHTS)}
 
         def holds(trim: Trim, text: str) -> bool:
             return seen[text] in (None, before + trim(text) + after)
 
-        trim = fitting(seen, holds) or fitting(_TEXTS, holds) or _no_trim(role)
+        trim = fitting(seen, holds) or fitting(texts, holds) or _no_trim(role)
         found: dict[str, Pieces | None] = {}
         for kind, texts in (("empty", [""]), ("blank", [text for text in BLANKS if not trim(text)])):
             odd = [text for text in texts if not holds(trim, text)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape, parts_of, taken_apart
+from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape, parts_of, taken_apart
 
 SHAPES = tuple((users, prefill) for users in (1, 2, 3, 4) for prefill in (False, True))
 
@@ -32,9 +32,18 @@ class Observation:
 
 def observe(probe: Probe, system: str | None) -> list[Observation]:
     """Of every shape that the template does not refuse, with this system text or none."""
+    return _observe(probe, [Shape(system, users, prefill) for users, prefill in SHAPES])
+
+
+def observe_unasked(probe: Probe, system: str | None) -> list[Observation]:
+    """Of last answers to nothing but wrapped tool results, if the template knows of such."""
+    knows = WRAPPING[0].strip() in probe.jinja.source
+    return _observe(probe, [Shape(system, users, True, wrapped=True) for users in (1, 2)]) if knows else []
+
+
+def _observe(probe: Probe, shapes: Sequence[Shape]) -> list[Observation]:
     found = []
-    for users, prefill in SHAPES:
-        shape = Shape(system, users, prefill)
+    for shape in shapes:
         text = probe.render(shape.messages())
         if text is not None:
             found.append(_observation(probe, shape, text))

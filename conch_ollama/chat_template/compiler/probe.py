@@ -16,17 +16,21 @@ from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadTemplateError
 
 SYSTEM_MARK = "ZqS0qZ"
+WRAPPING = ("<tool_response>\n", "\n</tool_response>")
 _MARK = re.compile(r"(Zq[SUA]\d+qZ)")
 Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A system text or none, then `users` questions with answers between them, and one at the end if `prefill`."""
+    """A system text or none, then `users` questions with answers between them, and one at the end if `prefill`.
+
+    `wrapped`: the questions look like tool results, as Qwen's templates show them."""
 
     system: str | None
     users: int
     prefill: bool = False
+    wrapped: bool = False
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
@@ -42,8 +46,11 @@ class Shape:
         chat: list[Message] = []
         if self.system is not None:
             chat.append({"role": "system", "content": self.system if system is None else system})
-        chat += [{"role": role, "content": given.get(at, self.mark(at))} for at, role in enumerate(self.roles)]
+        chat += [{"role": role, "content": given.get(at, self._text(at))} for at, role in enumerate(self.roles)]
         return chat
+
+    def _text(self, at: int) -> str:
+        return WRAPPING[0] + self.mark(at) + WRAPPING[1] if self.wrapped and at % 2 == 0 else self.mark(at)
 
     def place(self, at: int) -> frozenset[str]:
         """The features of a message's place, but those of the system text."""
@@ -54,6 +61,7 @@ class Shape:
             "first": at == same[0],
             "last": at == same[-1],
             "prefilled": self.prefill,
+            "unasked": self.wrapped,
         }
         return frozenset(name for name, holds in found.items() if holds)
 
