@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from conch_ollama.chat_template.compare import Reference, compare, refer, server_for
-from conch_ollama.chat_template.conversations import Conversation, conversation
+from conch_ollama.chat_template.conversations import ODD_KIND, Conversation, conversation
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.ollama_render import OllamaTemplate
 from conch_ollama.chat_template.verdicts import DIFFERS
@@ -84,7 +84,7 @@ def _made(seed: int, count: int) -> Iterator[Conversation]:
         turns.append(("u", _text(chance)))
         if chance.random() < 0.35:
             turns.append(("a", _text(chance)))
-        yield conversation("larger", *turns)
+        yield conversation(ODD_KIND, *turns)
 
 
 @cache

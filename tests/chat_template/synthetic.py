@@ -60,13 +60,25 @@ class _Maker:
             after_bot += eos
         head = self._trimmed_system()
         body = self._loop(before_user, after_user, before_bot, after_bot, before_system, after_system, bos)
-        prompt = before_bot + self.chance.choice(("", "", "", "<think>\n", " "))
-        generate = f"{{%- if add_generation_prompt %}}{{{{- {prompt!r} }}}}{{%- endif %}}"
-        if self.pick("prompt asked for", "prompt always") == "prompt always":
-            generate = f"{{%- if messages[-1]['role'] != 'assistant' %}}{{{{- {prompt!r} }}}}{{%- endif %}}"
+        generate = self._generation_prompt(before_bot)
         opening = "{{- bos_token }}" if self.pick("bos", "no bos") == "bos" else ""
         source = self._spread([opening, head, body, generate])
         return Synthetic(self.seed, source, bos, eos, self.chance.random() < 0.6, tuple(self.habits))
+
+    def _generation_prompt(self, before_bot: str) -> str:
+        prompt = before_bot + self.chance.choice(("", "", "", "<think>\n", " "))
+        said = f"{{{{- {prompt!r} }}}}"
+        if self.pick("no thinking", "no thinking", "thinking may be off") == "thinking may be off":
+            quiet = "<think>\n\n</think>\n\n"
+            said += f"{{%- if enable_thinking is defined and not enable_thinking %}}{{{{- {quiet!r} }}}}{{%- endif %}}"
+        if self.pick("prompt asked for", "prompt always") == "prompt always":
+            return f"{{%- if messages[-1]['role'] != 'assistant' %}}{said}{{%- endif %}}"
+        other = (
+            "{%- else %}{{- eos_token }}"
+            if self.pick("open end", "open end", "eos at the end") == "eos at the end"
+            else ""
+        )
+        return f"{{%- if add_generation_prompt %}}{said}{other}{{%- endif %}}"
 
     # -- markers: before and after a user's text, an answer, a system text
 
@@ -138,8 +150,10 @@ class _Maker:
         return rules.get(self.trim, expression)
 
     def _loop(self, user: str, user_end: str, bot: str, bot_end: str, system: str, system_end: str, bos: str) -> str:
-        given = self._text("message['content']", "user")
-        answer = self._text("message['content']", "assistant")
+        content = "message['content']"
+        if self.pick("texts", "texts or parts") == "texts or parts":
+            content = "(message['content'] if message['content'] is string else message['content'][0]['text'])"
+        given, answer = self._text(content, "user"), self._text(content, "assistant")
         shown = f"{{{{- {system!r} + system_message + {system_end!r} }}}}"
         opening = ""
         ask = f"{{{{- {user!r} + ({given}) + {user_end!r} }}}}"
@@ -147,6 +161,8 @@ class _Maker:
             opening = f"{{%- if system_message %}}{shown}{{%- endif %}}"
             if self.system == "own turn" and self.chance.random() < 0.5:
                 opening = f"{{%- if messages[0]['role'] == 'system' %}}{shown}{{%- endif %}}"
+        elif self.system == "always":
+            opening = shown
         elif self.system in ("in first question", "in last question"):
             test = "loop.first" if self.system == "in first question" else "loop.last"
             test += self.chance.choice(
