@@ -1,4 +1,7 @@
-"""Templates compiled and proven: the models' own, made-up ones, and no false proof on conversations not proven with."""
+"""Templates compiled and proven: the models' own, made-up ones, and no false proof on conversations not proven with.
+
+The models' own on such conversations: test_compiled_in_go.py.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +50,6 @@ def test_models_own_templates_are_compiled_and_proven(name: str) -> None:
     if found.proven:
         assert all(found.classes[kind].holds for kind in PLAIN)
         assert found.stops
-        jinja = reference.template()
-        few = larger(count=30)
-        assert not first_difference(
-            jinja, found.template, add_bos=reference.add_bos, bos=reference.bos_token, corpus=few
-        )
 
 
 @pytest.mark.bad_input("a date in a default system text, to be proven")
@@ -79,9 +77,9 @@ def test_ollama_finds_the_tags_of_a_thought_and_history_loses_it() -> None:
 
 
 def test_made_up_templates_are_proven_and_truly() -> None:
-    """A sample of the seeds; 0 to 299 give 294 proofs, none of them false (at 60 conversations each)."""
+    """The first of the seeds."""
     proven = 0
-    for seed in range(16):
+    for seed in range(10):
         made = synthetic(seed)
         jinja = made.template()
         found = best_template(jinja, add_bos=made.add_bos, bos_token=made.bos, families=())
@@ -89,7 +87,7 @@ def test_made_up_templates_are_proven_and_truly() -> None:
         if found.proven:
             wrong = first_difference(jinja, found.template, add_bos=made.add_bos, bos=made.bos, corpus=larger(count=20))
             assert wrong is None, (seed, made.habits, wrong)
-    assert proven >= 15
+    assert proven == 10
 
 
 @pytest.mark.parametrize("trim", [trim for trim in CANDIDATES if not trim.is_identity], ids=lambda trim: trim.words)

@@ -78,7 +78,7 @@ class Conditions:
 
     def where(self, rules: Mapping[str, Tree[bool]]) -> str | None:
         """The action that begins a block for the messages of which the rules, by role, say yes. None: for all."""
-        if all(tree == Leaf(True) for tree in rules.values()):
+        if len(rules) > 1 and all(tree == Leaf(True) for tree in rules.values()):
             return None
         tests = []
         for role, tree in rules.items():

@@ -6,11 +6,11 @@ Nothing is appended or cut by Ollama on this path, so the generation prompt and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from conch_ollama.chat_template.compiler import conditions
 from conch_ollama.chat_template.compiler.conditions import Conditions, Known, all_of, any_of, bare, negated
+from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_variables, tests, where
 from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right
 from conch_ollama.chat_template.compiler.model import (
     Branch,
@@ -23,11 +23,11 @@ from conch_ollama.chat_template.compiler.model import (
     Tree,
     Turn,
     changed,
-    joined,
     leaves,
 )
 from conch_ollama.chat_template.compiler.trims import Trim
 from conch_ollama.chat_template.compiler.writer import Writer
+from conch_ollama.chat_template.families import go_string
 
 
 def emit(model: Model, *, thinking: bool = False) -> str:
@@ -40,7 +40,7 @@ class _Emitter:
         self.thinking = thinking
         self.out = Writer()
         self.trimmed = False
-        inline = _in_the_loop(model)
+        inline = in_the_loop(model)
         self.inline_system = inline is not None
         if inline is not None:
             opening: Tree[Pieces] = Leaf(inline[0])
@@ -48,7 +48,7 @@ class _Emitter:
                 opening = Branch("system", Leaf(inline[1]), Leaf(inline[0]))
             model = replace(model, opening=opening)
         self.model = model
-        self.systems = _system_variables(model)
+        self.systems = system_variables(model)
 
     def template(self) -> str:
         body = Writer()
@@ -168,14 +168,19 @@ class _Emitter:
         if all(trim.is_identity for trim in known):
             return False
         self.out.code("$text := .Content")
+        for role, turn in turns.items():
+            for pieces in dict.fromkeys(pieces for _, pieces in leaves(turn.together) if pieces):
+                with self.out.block(asked.where({role: changed(turn.together, pieces.__eq__)})):
+                    said = [self.systems[one.trim] if isinstance(one, SystemText) else go_string(one) for one in pieces]
+                    self.out.code(f"$text = print {' '.join(said)} .Content")
         for cut in sorted({(trim.cut, trim.after_cut) for trim in known if trim.cut}):
-            with self.out.block(_where(asked, rules, lambda trim: (trim.cut, trim.after_cut), cut)):
+            with self.out.block(where(asked, rules, lambda trim: (trim.cut, trim.after_cut), cut)):
                 write_cut(self.out, "$text", *cut)
         for chars in sorted({trim.left for trim in known if trim.left}):
-            with self.out.block(_where(asked, rules, lambda trim: trim.left, chars)):
+            with self.out.block(where(asked, rules, lambda trim: trim.left, chars)):
                 write_left(self.out, "$text", chars)
         for chars in sorted({trim.right for trim in known if trim.right}):
-            with self.out.block(_where(asked, rules, lambda trim: trim.right, chars)):
+            with self.out.block(where(asked, rules, lambda trim: trim.right, chars)):
                 write_right(self.out, "$text", chars)
         return True
 
@@ -186,11 +191,11 @@ class _Emitter:
         specials = [(path, special) for path, special in leaves(turn.special) if special != Special()]
         cases: dict[tuple[str, Pieces], list[str]] = {}
         for path, special in specials:
-            for test, pieces in _tests(special, shown):
+            for test, pieces in tests(special, shown):
                 cases.setdefault((test, pieces), []).append(all_of([known.says(*step) for step in path]))
         for number, ((test, pieces), places) in enumerate(cases.items()):
             place = "" if "" in places else any_of(places)
-            out.code(f"{'else if' if number else 'if'} {all_of([test, place])}")
+            out.code(f"{'else if' if number else 'if'} {bare(all_of([test, place]))}")
             self._pieces(pieces)
         if cases:
             out.code("else")
@@ -222,54 +227,3 @@ class _Emitter:
                 self.out.value(self.systems[piece.trim])
             else:
                 self.out.text(piece)
-
-
-def _where(
-    asked: Conditions, rules: dict[str, Tree[Trim]], part: Callable[[Trim], object], wanted: object
-) -> str | None:
-    return asked.where({role: changed(tree, lambda trim: part(trim) == wanted) for role, tree in rules.items()})
-
-
-def _tests(special: Special, shown: str) -> Iterator[tuple[str, Pieces]]:
-    """When a message counts as empty or blank, and what then stands for it."""
-    if special.empty is not None and special.empty == special.blank:
-        yield f"(not {shown})", special.empty
-        return
-    if special.empty is not None:
-        yield "(not .Content)", special.empty
-    if special.blank is not None:
-        yield f"(not {shown})" if special.empty is not None else f"(and .Content (not {shown}))", special.blank
-
-
-def _system_variables(model: Model) -> dict[Trim, str]:
-    """A variable for each way in which the system text is trimmed; the first is `$system`."""
-    trees = [model.opening, model.user.lead, model.user.tail, changed(model.prompt, lambda prompt: prompt.default)]
-    specials = [model.user.special]
-    if model.assistant is not None:
-        trees += [model.assistant.lead, model.assistant.tail]
-        specials.append(model.assistant.special)
-    pieces = [piece for tree in trees for _, found in leaves(tree) for piece in found]
-    for tree in specials:
-        pieces += [piece for _, special in leaves(tree) for piece in (*(special.empty or ()), *(special.blank or ()))]
-    used = {piece.trim for piece in pieces if isinstance(piece, SystemText)}
-    others = sorted(used - {model.systems.trim}, key=repr)
-    names = {model.systems.trim: "$system"} if used else {}
-    return {**names, **{trim: f"$system{number}" for number, trim in enumerate(others, start=2)}}
-
-
-def _in_the_loop(model: Model) -> tuple[Pieces, Pieces] | None:
-    """(opening without a system text, opening with one but for it), where the first system message is printed as any
-    later one: then it needs no rule of its own."""
-    later = model.systems.later
-    if later is None or model.systems.empty != "present" or model.systems.blank != "present":
-        return None
-    turn = joined((later[0], SystemText(later[1]), later[2]))
-    if isinstance(model.opening, Leaf) or model.opening.feature != "system":
-        return None
-    absent, present = model.opening.no, model.opening.yes
-    if not isinstance(absent, Leaf) or not isinstance(present, Leaf) or not present.value:
-        return None
-    first, start = present.value[0], turn[0]
-    if not isinstance(first, str) or not isinstance(start, str) or not first.endswith(start):
-        return None
-    return (absent.value, joined((first.removesuffix(start),))) if present.value[1:] == turn[1:] else None

@@ -95,9 +95,10 @@ class Special:
 
 @dataclass(frozen=True)
 class Turn:
-    """One role's messages."""
+    """One role's messages. `together`: what stands between lead and text and is trimmed together with it."""
 
     lead: Tree[Pieces]
+    together: Tree[Pieces]
     trim: Tree[Trim]
     tail: Tree[Pieces]
     special: Tree[Special]
