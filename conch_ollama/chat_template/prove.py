@@ -80,9 +80,14 @@ def best_template(
     references, server = References(frozen), server_for(frozen, add_bos, bos_token, family, name)
     reason = DATE if dated else ""
     found = _curated(references, server, version, tokenizer, reason, families)
-    if not any(proof.proven for proof in found):
+    if not any(proof.proven and _is_whole(proof) for proof in found):
         found.append(_compiled(references, server, version, tokenizer, reason))
     return max(found, key=lambda proof: (proof.proven, proof.equal_classes, _offers(proof, jinja)))
+
+
+def _is_whole(proof: Proof) -> bool:
+    """Whether there is nothing that a compiled template could do better: of tools it knows nothing."""
+    return all(one.holds or kind.startswith(("tools", "adjacent")) for kind, one in proof.classes.items())
 
 
 def _offers(proof: Proof, jinja: JinjaTemplate) -> bool:

@@ -97,6 +97,10 @@ def test_a_curated_template_is_preferred_where_it_is_proven() -> None:
     assert found.strategy == "curated:qwen2.5"
     assert "tools" in found.capabilities
     assert found.system_default is not None
+    better = index()["minicpm5"]  # ChatML as well, but it has thoughts
+    found = best_template(better.template(), add_bos=better.add_bos, bos_token=better.bos_token)
+    assert found.strategy == "compiled"
+    assert found.classes["thinking in history"].holds
     other = best_template(JinjaTemplate(LOOP), add_bos=False, bos_token="")
     assert (other.strategy, other.proven) == ("compiled", True)
     assert other.template.startswith("{{- ")
