@@ -270,7 +270,7 @@ def _result(
         folder=folder,
         files=files,
         modelfiles=tuple(folder / path for path in modelfiles.texts) if not dry_run else (),
-        template=modelfiles.family,
+        template=modelfiles.strategy,
         num_ctx=modelfiles.num_ctx,
         preflight=ahead,
         checks=checks,

@@ -137,7 +137,7 @@ def _export_folder(path: Path) -> Inspection:
             (file["file"], f"{file['type']}, {file['bytes']:,} bytes, sha256 {file['sha256']}")
             for file in report["files"]
         ]
-        facts += [("template", str((report.get("template") or {}).get("family")))]
+        facts += [("template", str((report.get("template") or {}).get("strategy")))]
         facts += [("base", str(report["base"]["repo"] or report["base"]["name"]))]
         facts += [("adapter", f"{a['name']} sha256 {a['sha256']}") for a in report["adapters"]]
     except (ValueError, KeyError, TypeError) as err:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conch_ollama.chat_template.conversations import PLAIN
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.match import Match, match
+from conch_ollama.chat_template.prove import DATE, best_template
+from conch_ollama.chat_template.verdicts import Proof
 from conch_ollama.errors import BadTemplateError, NotFoundError
 from conch_ollama.exporter.inputs import Inputs
 from conch_ollama.exporter.plan import Plan
@@ -33,15 +35,15 @@ SAMPLING = {
     "repetition_penalty": "repeat_penalty",
 }
 _ONLY_REGISTER = "`conch register` sends it exactly, `ollama create -f` does not"
-UNPROVEN = "no TEMPLATE: none known renders what this model was trained on"
+UNPROVEN = "no TEMPLATE: none is proven to render what this model was trained on"
 
 
 @dataclass(frozen=True)
 class Modelfiles:
-    """File name -> text, one for each GGUF, and how the template was chosen."""
+    """File name -> text, one for each GGUF, and how the template was chosen ("curated:FAMILY", "compiled", None)."""
 
     texts: Mapping[str, str]
-    family: str | None
+    strategy: str | None
     num_ctx: int | None
     report: Mapping[str, Any]
     warnings: tuple[str, ...]
@@ -50,7 +52,7 @@ class Modelfiles:
 @dataclass(frozen=True)
 class _Template:
     text: str | None
-    family: str | None
+    strategy: str | None
     stops: tuple[str, ...]
     report: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
@@ -85,7 +87,7 @@ def build_modelfiles(
         lost = tuple(f"{item.instruction}: {item.reason}; {_ONLY_REGISTER}" for item in unwritable(modelfile))
         texts["Modelfile" if number == 0 else f"Modelfile.{file.recipe}"] = write(modelfile)
     warnings = (*template.warnings, *((lowered,) if lowered else ()), *lost)
-    return Modelfiles(texts, template.family, num_ctx, {**template.report, "stops": list(stops)}, warnings)
+    return Modelfiles(texts, template.strategy, num_ctx, {**template.report, "stops": list(stops)}, warnings)
 
 
 def sampling(generation: Mapping[str, Any]) -> dict[str, float | int]:
@@ -106,29 +108,44 @@ def _template(inputs: Inputs, options: ExportOptions, name: str) -> _Template:
     source = inputs.vocabulary.chat_template
     if source is None and inputs.base.ollama is not None and inputs.base.ollama.template:
         warning = f"the GGUF has no chat template: the TEMPLATE of {inputs.base.name} in Ollama is used, not proven"
-        return _Template(inputs.base.ollama.template, None, (), {"source": "ollama", "family": None}, (warning,))
+        return _Template(inputs.base.ollama.template, None, (), {"strategy": "ollama", "proven": False}, (warning,))
     if source is None:
         warning = "the model has no chat template: the Modelfile gets no TEMPLATE (give one with --template FILE)"
-        return _Template(None, None, (), {"source": None, "family": None}, (warning,))
+        return _Template(None, None, (), {"strategy": None, "proven": False}, (warning,))
     vocabulary = inputs.vocabulary
     try:
-        bos = vocabulary.bos_text
-        jinja = JinjaTemplate(source, bos_token=bos, eos_token=vocabulary.eos_text)
-        found = match(jinja, add_bos=vocabulary.add_bos, bos_token=bos, family=inputs.architecture.name, name=name)
+        jinja = JinjaTemplate(source, bos_token=vocabulary.bos_text, eos_token=vocabulary.eos_text)
+        proof = best_template(
+            jinja,
+            add_bos=vocabulary.add_bos,
+            bos_token=vocabulary.bos_text,
+            family=inputs.architecture.name,
+            name=name,
+        )
     except BadTemplateError as err:
         warning = f"the model's own chat template does not work: {err.message}; the Modelfile gets no TEMPLATE"
-        return _Template(None, None, (), {"source": "jinja", "family": None, "error": err.message}, (warning,))
-    if isinstance(found, Match):
-        report = {
-            "source": "matched",
-            "family": found.family,
-            "classes": dict(found.classes),
-            "capabilities": sorted(found.capabilities),
-            "bypassed_by_new_ollama": found.bypassed,
-        }
-        return _Template(found.template, found.family, found.stops, report, found.warnings, found.parameters)
-    warning = f"{UNPROVEN}; {found.summary} (give one with `conch register … --template FILE`)"
-    return _Template(None, None, (), {"source": "jinja", "family": None, "nearest": found.nearest}, (warning,))
+        return _Template(None, None, (), {"strategy": None, "proven": False, "error": err.message}, (warning,))
+    report = {
+        "strategy": proof.strategy,
+        "proven": proof.proven,
+        "classes": {kind: verdict.verdict for kind, verdict in proof.classes.items()},
+        "capabilities": sorted(proof.capabilities),
+        "bypassed_by_new_ollama": proof.bypassed,
+    }
+    if proof.proven:
+        return _Template(proof.template, proof.strategy, proof.stops, report, proof.warnings, proof.parameters)
+    warning = f"{UNPROVEN}: {_why(proof)} (give one with `conch register … --template FILE`)"
+    return _Template(None, None, (), {**report, "reason": _why(proof)}, (warning,))
+
+
+def _why(proof: Proof) -> str:
+    """Why no TEMPLATE is proven, in one line."""
+    if proof.reason == DATE:
+        return "the model's own template prints today's date, which Ollama's can't"
+    if proof.reason:
+        return proof.reason
+    differing = [kind for kind, verdict in proof.classes.items() if kind in PLAIN and not verdict.holds]
+    return f"the nearest differs in {', '.join(differing)}"
 
 
 def _given(path: Path) -> _Template:
@@ -137,7 +154,7 @@ def _given(path: Path) -> _Template:
     except OSError as err:
         raise NotFoundError(f"can't read the template {path}: {err.strerror}") from err
     warning = f"the TEMPLATE of {path} is used as it is: nothing proves that it renders what the model was trained on"
-    return _Template(text, None, (), {"source": "file", "family": None}, (warning,))
+    return _Template(text, None, (), {"strategy": "file", "proven": False}, (warning,))
 
 
 def _num_ctx(inputs: Inputs, options: ExportOptions, plan: Plan, provenance: Provenance) -> tuple[int, str | None]:
@@ -173,8 +190,8 @@ def _comments(name: str, recipe: str, template: _Template, provenance: Provenanc
         lines.append(f"data sets: {', '.join(provenance.data_sets)}")
     if template.text is None:
         lines.append(f"{UNPROVEN}. `conch register` refuses it without --template FILE.")
-    elif template.family:
-        lines.append(f"template: {template.family}, renders byte for byte what the model's own chat template renders")
+    elif template.strategy:
+        lines.append(f"template: {template.strategy}, renders byte for byte what the model's own chat template renders")
     else:
         lines.append("template: taken as it was, not proven")
     return lines

@@ -33,7 +33,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """An export. `template` is the family whose TEMPLATE renders what the model was trained on, None if none does."""
+    """An export. `template`: where its proven TEMPLATE comes from ("curated:qwen3", "compiled"), None if none is."""
 
     name: str
     folder: Path

@@ -25,8 +25,13 @@ from conch_ollama.workflows.export import export
 from conch_ollama.workflows.results import ExportResult
 from tests.parts.tiny import config, write_adapter, write_model, write_safetensors, write_tokenizer
 
-#: No curated family renders this.
-ODD = "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
+#: Go has no function that could do this.
+ODD = "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | upper }}\n{% endfor %}"
+#: A format that no curated family has.
+STRANGE = (
+    "{% for m in messages %}<<{{ m['role'] }}>> {{ m['content'] | trim }} ~~\n{% endfor %}"
+    "{% if add_generation_prompt %}<<assistant>> {% endif %}"
+)
 
 
 def test_an_export_is_complete(exported: ExportResult) -> None:
@@ -38,7 +43,7 @@ def test_an_export_is_complete(exported: ExportResult) -> None:
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"])
     assert [check["gaps"] for check in report["checks"]] == [[], []]
     assert report["adapters"][0]["config"]["r"] == 4
-    assert report["template"]["family"] is not None
+    assert report["template"]["strategy"] == "curated:chatml" and report["template"]["proven"]
 
 
 def test_no_path_of_this_machine_leaves_it(exported: ExportResult) -> None:
@@ -146,6 +151,14 @@ def test_a_tokenizer_without_template_leaves_the_bases(tmp_path: Path) -> None:
         assert result.template is not None
         with GGUFFile(result.gguf) as file:
             assert "im_start" in file.metadata["tokenizer.chat_template"].data
+
+
+def test_a_format_that_nobody_knows_is_compiled_and_proven(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    write_tokenizer(base, chat_template=STRANGE)
+    result = export(base, types=["f32"], name="m", out=tmp_path / "out", check=False)
+    assert result.template == "compiled"
+    assert "<<" in (load(result.modelfiles[0]).template or "")
 
 
 def test_adapters_add_up_by_weight(tmp_path: Path) -> None:
