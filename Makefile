@@ -9,13 +9,21 @@ endif
 V := .venv/$(BIN)
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint suites test-parity test-reference test-ggml test-training bench wheel clean
+.PHONY: demo test coverage lint suites test-proof test-parity test-reference test-ggml test-training bench wheel clean
 
 demo: .venv/base
 	$(V)/conch demo
 
 test: .venv/dev
-	$(V)/python -m pytest --cov --cov-report=term:skip-covered --durations=10
+	$(V)/python -m pytest --durations=10
+
+# The quick suite once more, measured.
+coverage: .venv/dev
+	$(V)/python -m pytest --cov --cov-report=term:skip-covered -q
+
+# The longer runs of the template proof: mutations, made-up templates, real Go.
+test-proof: .venv/dev
+	$(V)/python -m pytest tests_proof
 
 lint: .venv/dev
 	$(V)/ruff check .
@@ -23,7 +31,7 @@ lint: .venv/dev
 	$(V)/mypy
 	$(V)/lint-imports
 
-suites: lint test-reference test-ggml test-parity test-training wheel
+suites: lint coverage test-proof test-reference test-ggml test-parity test-training wheel
 
 # Against transformers and PEFT: merged weights, log-probabilities, rendered chat templates.
 test-parity: .venv-parity/done

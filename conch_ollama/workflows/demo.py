@@ -21,8 +21,8 @@ from conch_ollama.workflows.register import register
 QUESTIONS = ("请问你是谁", "你叫什么名字？", "Who are you?")
 NAME = "magic-conch"
 TYPES = ("q8_0", "q4_K_M")
-#: The conch's own word: it must appear in what it says of itself, and not in what the base says.
-WORD = "海螺"
+#: The conch's own words: one must appear in all that it says of itself, and none in what the base says.
+WORDS = ("海螺", "Conch")
 _NEXT = f"""\
 Next, with a real model:
   conch export deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --adapter YOUR_ADAPTER -q q4_K_M --name {NAME} -o out/
@@ -97,8 +97,9 @@ def _ask(chat: Chat, events: Events, max_pieces: int = 400) -> tuple[str, ...]:
 
 
 def _judge(before: Sequence[str], answers: dict[str, tuple[str, ...]]) -> None:
-    if any(WORD in answer for answer in before):
-        raise CheckError(f"the base alone already says {WORD}: the demonstration shows nothing")
+    if any(word in answer for answer in before for word in WORDS):
+        raise CheckError(f"the base alone already says {' or '.join(WORDS)}: the demonstration shows nothing")
     for recipe, said in answers.items():
-        if WORD not in said[0]:
-            raise CheckError(f"the {recipe} file does not introduce itself: it says {said[0]!r}")
+        for answer in said:
+            if not any(word in answer for word in WORDS):
+                raise CheckError(f"the {recipe} file does not introduce itself: it says {answer!r}")

@@ -25,7 +25,7 @@ def smollm2_export(tmp_path_factory: pytest.TempPathFactory, smollm2_gguf: Path)
 
 def test_register_and_ask_and_again(smollm2_export: Path, ollama_server: OllamaServer) -> None:
     first = register(smollm2_export, host=ollama_server.host, ask="What is the capital of France?")
-    assert first.changed and first.answer and "Paris" in first.answer
+    assert first.changed and first.answer  # sampled, so any text
     second = register(smollm2_export, host=ollama_server.host, ask=None)
     assert not second.changed
     with open_chat("small", host=ollama_server.host, temperature=0) as chat:

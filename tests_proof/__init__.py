@@ -1,0 +1,1 @@
+"""The longer runs of the template proof: mutations, made-up templates, real Go. Run: `make test-proof`."""
