@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conch_ollama.chat_template.prove import best_template
-from tests.chat_template.larger_corpus import larger
-from tests.chat_template.synthetic import first_difference, synthetic
+from tests.chat_template.larger_corpus import first_difference, larger
+from tests.chat_template.synthetic import synthetic
 
 SEEDS = range(100, 150)
 
