@@ -13,7 +13,7 @@ parser.add_argument("--work", type=Path, help="a folder with 20 GB free, kept af
 parser.add_argument("--runs", type=int, default=3, help="runs of each command; the median counts")
 arguments = parser.parse_args()
 
-kernels.main()
+kernels.main([])
 if arguments.work:
     arguments.work.mkdir(parents=True, exist_ok=True)
     export.main(arguments.work, arguments.runs)

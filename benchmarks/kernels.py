@@ -32,13 +32,13 @@ def throughput(kernel: Kernel, type: int, rows: NDArray[np.float32], threads: in
     return rows.size / best
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print one table for every kernel that works here."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the second measurement")
     parser.add_argument("--rows", type=int, default=256, help=f"rows of {COLUMNS} columns in one round")
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each number")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rows = np.random.default_rng(0).standard_normal((options.rows, COLUMNS), dtype=np.float32) * np.float32(0.02)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, numpy {np.__version__}")
     for kernel in available_kernels():
