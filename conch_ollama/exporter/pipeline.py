@@ -6,6 +6,7 @@ order, so memory is the window's, whatever the model's size.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -73,10 +74,7 @@ def _stream(plan: Plan, sinks: Sequence[Sink], threads: int, progress: Progress 
 
 def _jobs(outputs: Sequence[Output]) -> Iterator[_Job]:
     for index, output in enumerate(outputs):
-        rows = output.shape[0]
-        columns = 1
-        for length in output.shape[1:]:
-            columns *= length
+        rows, columns = output.shape[0], math.prod(output.shape[1:])
         # A 1-D tensor is one row of the file's, so it goes whole.
         blocks = row_blocks(rows, columns, output.order) if len(output.shape) > 1 else [(0, rows)]
         for start, stop in blocks:
@@ -108,10 +106,7 @@ def _write(
             sink.write(job.index, block)
     if job.output.source is None:
         return done
-    per_row = 1
-    for length in job.output.shape[1:]:
-        per_row *= length
-    done += (job.stop - job.start) * per_row
+    done += (job.stop - job.start) * math.prod(job.output.shape[1:])
     if progress is not None:
         progress(done, plan.parameters, job.output.name)
     return done

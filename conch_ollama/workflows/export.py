@@ -26,13 +26,11 @@ from conch_ollama.quantize.recipes import normalise
 from conch_ollama.sources.resolve import resolve_base
 from conch_ollama.workflows.check import check_file, expected_ids
 from conch_ollama.workflows.events import Events, Silent
+from conch_ollama.workflows.folders import REPORT, UNCHECKED
 from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.modelfile import Modelfiles, build_modelfiles
 from conch_ollama.workflows.results import CheckResult, ExportedFile, ExportResult
 
-REPORT = "export.json"
-#: Suffix of a complete file that has not been checked yet.
-UNCHECKED = ".unchecked"
 _NAME = re.compile(r"[^\w.\-]+")
 
 

@@ -12,6 +12,8 @@ from conch_ollama.errors import BadConfigError, NotFoundError
 from conch_ollama.ollama.modelfile import Modelfile, load
 
 REPORT = "export.json"
+#: Suffix of a complete file that has not been checked yet.
+UNCHECKED = ".unchecked"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from conch_ollama.exporter.plan import Plan
 from conch_ollama.exporter.provenance import Provenance
 from conch_ollama.ollama.modelfile import Modelfile, unwritable, write
 from conch_ollama.workflows.context import choose_num_ctx
+from conch_ollama.workflows.folders import UNCHECKED
 from conch_ollama.workflows.machine import this_machine
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def build_modelfiles(
     texts = {}
     lost: tuple[str, ...] = ()
     for number, file in enumerate(plan.files):
-        final = file.path.name.removesuffix(".unchecked")
+        final = file.path.name.removesuffix(UNCHECKED)
         modelfile = Modelfile(
             from_=f"./{final}",
             template=template.text,

@@ -9,7 +9,8 @@ from typing import Any
 from conch_ollama.errors import OllamaUnreachableError, TemplateMismatchError
 from conch_ollama.workflows.chat import Chat, open_chat
 from conch_ollama.workflows.events import Events, Silent
-from conch_ollama.workflows.export import REPORT, export
+from conch_ollama.workflows.export import export
+from conch_ollama.workflows.folders import REPORT
 from conch_ollama.workflows.register import register
 from conch_ollama.workflows.results import ExportResult
 
