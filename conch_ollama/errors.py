@@ -35,7 +35,9 @@ ConchError                        conch-error
 │   └── NotWritableError          not-writable
 ├── CheckError                    check-failed          the written file does not do what it must
 ├── TemplateMismatchError         template-mismatch     no TEMPLATE renders what the model was trained on
-├── RuntimeFailedError            runtime-failed        llama.cpp could not load or answer
+├── RuntimeFailedError            runtime-failed        a runtime could not load or answer
+│   ├── RuntimeBusyError          runtime-busy          it has no room now; `retry_after` in seconds
+│   └── RuntimeRefusedError       runtime-refused       it refused the request: `status`, and `kind` in OpenAI's words
 └── OllamaError                   ollama
     ├── OllamaUnreachableError    ollama-unreachable
     ├── OllamaRefusedError        ollama-refused        it answered with an error
@@ -197,6 +199,25 @@ class TemplateMismatchError(ConchError):
 
 class RuntimeFailedError(ConchError):
     code = "runtime-failed"
+
+
+class RuntimeBusyError(RuntimeFailedError):
+    code = "runtime-busy"
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class RuntimeRefusedError(RuntimeFailedError):
+    code = "runtime-refused"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, status: int = 400, kind: str = "invalid_request_error"
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.kind = kind
 
 
 class OllamaError(ConchError):

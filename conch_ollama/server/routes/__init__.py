@@ -1,0 +1,1 @@
+"""One file for each dialect or concern: what a path does."""
