@@ -1,7 +1,7 @@
 """What the shim needs of whatever runs a model: llama.cpp worker, Ollama, a URL that speaks OpenAI's dialect.
 
-Plain values and one protocol. The dialect inside is OpenAI's, always as a stream, so that a runtime that speaks it hands
-its chunks through as they came; other dialects are the server's business.
+Plain values and one protocol. The dialect inside is OpenAI's, always as a stream, so that a runtime that speaks it
+hands its chunks through as they came; other dialects are the server's business.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class Health:
 class Runtime(Protocol):
     """One kind of runtime with its models.
 
-    Every call may raise NotFoundError (no such model), RuntimeRefusedError (the request is wrong: status and text are the
-    client's to see), RuntimeBusyError (try again later), RuntimeFailedError (it broke; also in mid-stream). Closing the
-    generator of a stream stops the generation.
+    Every call may raise NotFoundError (no such model), RuntimeRefusedError (the request is wrong: status and text are
+    the client's to see), RuntimeBusyError (try again later), RuntimeFailedError (it broke; also in mid-stream).
+    Closing the generator of a stream stops the generation.
     """
 
     kind: str
@@ -94,9 +94,9 @@ class Runtime(Protocol):
         ...
 
     def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
-        """`body`: OpenAI's /v1/chat/completions (also llama.cpp's extras, and `think`, `keep_alive`, `options` of Ollama,
-        which a runtime maps or leaves out). `stream` is ignored: chunks come, the last ones with `finish_reason` and
-        `usage`; `[DONE]` is not among them."""
+        """`body`: OpenAI's /v1/chat/completions (also llama.cpp's extras, and `think`, `keep_alive`, `options` of
+        Ollama, which a runtime maps or leaves out). `stream` is ignored: chunks come, the last ones with
+        `finish_reason` and `usage`; `[DONE]` is not among them."""
         ...
 
     def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
