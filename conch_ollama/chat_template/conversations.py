@@ -1,6 +1,6 @@
 """The conversations that a TEMPLATE is held against the model's own chat template with, in classes.
 
-Data only. A match is decided on the PLAIN classes; the others say what else holds. A conversation whose last message is
+Data only. A proof is decided on the PLAIN classes; the others say what else holds. A conversation whose last message is
 the assistant's is a prefill: the Jinja is told to continue it, Ollama has to leave it open.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 Message = Mapping[str, Any]
 
-#: Decide a match: every conversation of these is equal, or refused by the Jinja itself.
+#: Decide a proof: every conversation of these is equal, or refused by the Jinja itself.
 ODD_KIND = "blank and odd contents"
 PLAIN = ("user", "system", "turns", "system + turns", "prefill", ODD_KIND)
 

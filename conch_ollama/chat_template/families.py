@@ -1,6 +1,6 @@
 """The curated templates of `modelfiles/`: one folder a family, with `template.gotmpl` and `family.toml`.
 
-A family is a candidate and no more: whether it fits a model is decided by `match.py`, on rendered bytes. A family with
+A family is a candidate and no more: whether it fits a model is decided by `prove.py`, on rendered bytes. A family with
 a default system text has the slot `"@DEFAULT_SYSTEM@"` in its template, so that it serves other default texts too.
 """
 

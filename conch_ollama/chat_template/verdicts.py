@@ -1,6 +1,6 @@
 """What comparing a TEMPLATE with a Jinja comes to: a verdict for each class of conversations, and the whole.
 
-Plain results; how they are found is `prove.py`'s and `match.py`'s business.
+Plain results; how they are found is `prove.py`'s business.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conch_ollama.chat_template.conversations import Conversation
-from conch_ollama.errors import TemplateMismatchError
 
 EQUAL, REFUSED, DIFFERS, ALTERED = "equal", "refused by the Jinja", "differs", "altered by Ollama"
 _ORDER = (REFUSED, EQUAL, ALTERED, DIFFERS)
@@ -59,7 +58,8 @@ class Proof:
     `proven`: every plain class is equal or refused by the Jinja, and there is no `reason` against it ("date": the
     prompt depends on today's date; or what the compiler could not express). `altered`: conversations that Ollama
     changes before the TEMPLATE sees them (it strips old thoughts), which are a class of their own. `strategy`: where
-    the TEMPLATE comes from: "given", "compiled" or "curated:<family>". `bos`, `capabilities`, `bypassed`: as in Match.
+    the TEMPLATE comes from: "given", "compiled" or "curated:<family>". `bos`: who puts the BOS there. `capabilities`:
+    what Ollama will offer. `bypassed`: Ollama >= 0.30 takes the Jinja.
     """
 
     template: str
@@ -88,47 +88,3 @@ def diff(wanted: str, rendered: str, name: str) -> str:
         wanted.splitlines(keepends=True), rendered.splitlines(keepends=True), "the model's chat template", name
     )
     return "".join(line if line.endswith("\n") else line + "\n\\ no line feed at the end\n" for line in lines)
-
-
-@dataclass(frozen=True)
-class Match:
-    """`template` is what the Modelfile gets, with a literal BOS where the server adds none and the Jinja writes one.
-
-    `classes`: class -> "equal", "refused by the Jinja", "differs", or "altered by Ollama" (it strips thoughts first).
-    `bos`: who puts the BOS there. `capabilities`: what Ollama will offer. `bypassed`: Ollama >= 0.30 takes the Jinja.
-    """
-
-    family: str
-    template: str
-    stops: tuple[str, ...]
-    parameters: Mapping[str, Any]
-    system_default: str | None
-    classes: Mapping[str, str]
-    bos: str
-    capabilities: frozenset[str]
-    bypassed: bool
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """`nearest` family, and the first conversation on which it differs, with a unified diff (Jinja's side is `-`)."""
-
-    nearest: str | None
-    conversation: Conversation | None
-    diff: str
-    reason: str = ""
-
-    @property
-    def summary(self) -> str:
-        if self.reason:
-            return self.reason
-        if self.conversation is None:
-            return "there is no family to try"
-        return f"the nearest is {self.nearest}, which differs in the class {self.conversation.kind!r}"
-
-    def as_error(self) -> TemplateMismatchError:
-        return TemplateMismatchError(
-            f"no TEMPLATE renders what the model's chat template renders: {self.summary}\n{self.diff}".rstrip(),
-            hint="give one with --template FILE",
-        )

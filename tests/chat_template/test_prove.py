@@ -120,3 +120,20 @@ def test_a_frozen_date_is_no_proof() -> None:
     found = best_template(dated, add_bos=False, bos_token="")
     assert (found.proven, found.reason) == (False, "date")
     assert not prove(dated, found.template, add_bos=False, bos_token="").proven
+
+
+@pytest.mark.bad_input("a server's BOS that the prompt begins with already")
+def test_a_bos_that_would_double_is_not_proven() -> None:
+    found = best_template(reference("smollm2", "<|im_start|>"), add_bos=True, bos_token="<|im_start|>")
+    wanted = reference("smollm2", "<|im_start|>").render([{"role": "user", "content": "Hi"}])
+    assert wanted.startswith("<|im_start|>system")
+    assert not found.template.startswith("<|im_start|>")
+    smollm2 = family_by_name("smollm2").text()
+    assert not prove(reference("smollm2", "<|im_start|>"), smollm2, add_bos=True, bos_token="<|im_start|>").proven
+
+
+@pytest.mark.bad_input("a chat template that refuses every question")
+def test_a_jinja_that_refuses_everything() -> None:
+    with pytest.raises(BadTemplateError) as caught:
+        best_template(JinjaTemplate("{{ raise_exception('no') }}"), add_bos=False, bos_token="")
+    assert caught.value.code == "template-refused"
