@@ -10,8 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from conch_ollama.errors import ShapeError, TensorError, UnknownTypeError, Usage
 from conch_ollama.formats.ggml_types import GGML_TYPES
 from conch_ollama.formats.gguf_metadata import SCALARS
 from conch_ollama.formats.metadata import Metadata, Value, ValueType
-from conch_ollama.formats.partial_file import PartialFile
+from conch_ollama.formats.streamed_file import StreamedFile
 
 _LENGTH = struct.Struct("<Q")
 #: GGML_MAX_NAME less the ending zero: longer names can't be loaded.
@@ -43,21 +42,17 @@ class GGUFTensorSpec:
         return math.prod(self.shape) // block.elements * block.bytes
 
 
-class GGUFWriter:
+class GGUFWriter(StreamedFile):
     """Writes one GGUF. To be used as a context manager.
 
-    The file gets its name at `finish` (called on leaving, if nothing went wrong); an exception leaves nothing behind.
     `size` is the size of the whole file in bytes, known before anything is written. Raises `NoSpaceError`,
     `NotWritableError`, and `ShapeError` when the bytes that come are not those that were announced.
     """
 
     def __init__(self, path: Path, metadata: Metadata, tensors: Sequence[GGUFTensorSpec]) -> None:
-        self.path = path
         self.tensors = tuple(tensors)
         self.alignment = _alignment(metadata)
-        self.sha256: str | None = None
-        self._header = encode_header(metadata, self.tensors, self.alignment)
-        self._file = PartialFile(path)
+        super().__init__(path, encode_header(metadata, self.tensors, self.alignment))
         self._current = 0
         self._left = self.tensors[0].nbytes if self.tensors else 0
 
@@ -79,35 +74,12 @@ class GGUFWriter:
         if self._left == 0:
             self._next()
 
-    def finish(self) -> str:
-        """Check that all bytes came, give the file its name, and return its sha256 in hexadecimal."""
-        if self.sha256 is None:
-            while self._current < len(self.tensors) and self._left == 0:
-                self._next()
-            if self._current < len(self.tensors):
-                name = self.tensors[self._current].name
-                raise ShapeError(f"{self.path} is not complete: tensor {name} lacks {self._left} bytes")
-            self.sha256 = self._file.finish()
-        return self.sha256
-
-    close = finish
-
-    def __enter__(self) -> Self:
-        self._file.__enter__()
-        try:
-            self._file.write(self._header)
-        except BaseException:
-            self._file.discard()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self.finish()
-        finally:
-            if self.sha256 is None:
-                self._file.discard()
+    def _check_complete(self) -> None:
+        while self._current < len(self.tensors) and self._left == 0:
+            self._next()
+        if self._current < len(self.tensors):
+            name = self.tensors[self._current].name
+            raise ShapeError(f"{self.path} is not complete: tensor {name} lacks {self._left} bytes")
 
     def _next(self) -> None:
         if self._current == len(self.tensors):

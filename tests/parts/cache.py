@@ -15,20 +15,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from conch_ollama.resources import cache_folder
+
 LOCK_STALE_S = 600.0
-
-
-def cache_folder() -> Path:
-    """CONCH_CACHE, else ~/.cache/conch (outside the repository, so that a fresh clone finds it again)."""
-    named = os.environ.get("CONCH_CACHE")
-    folder = Path(named) if named else Path.home() / ".cache" / "conch"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def provide(name: str, build: Callable[[Path], None]) -> Path:
     """The folder `name` in the cache; where it is missing, `build(empty_folder)` fills it. Processes may race."""
-    place = cache_folder() / name
+    folder = cache_folder()  # outside the repository, so that a fresh clone finds it again
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / name
     if place.is_dir():
         return place
     with _locked(place.with_name(f"{name}.lock"), until=place.is_dir):

