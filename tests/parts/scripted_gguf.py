@@ -1,0 +1,150 @@
+"""A GGUF that says one exact text, whatever it is asked: for tool calls, thoughts and JSON, which no small model does.
+
+Attention and feed-forward are zero, so the next token hangs on the last one alone. The vocabulary holds the answer cut
+into pieces, no two alike and none that a prompt can be made of: every other token leads to the first piece, each piece
+to the next, the last to the end of the turn. The margin is wide: temperature and penalties change nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.parts.tiny import CHATML
+
+WIDTH, HEADS, FEED = 128, 2, 32
+#: What a family's prompt and answers are marked with; single tokens where the chat template has them.
+_SPECIAL = re.compile(r"<[|｜][^<>|｜\s]+[|｜]>|\[/?[A-Z_]{3,}\]|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
+#: Marks that a server shows, since they are no control tokens in the models that have them.
+_SHOWN = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<|python_tag|>")
+_ENDS = ("<|im_end|>", "<|eot_id|>", "<｜end▁of▁sentence｜>", "<end_of_turn>", "<|end|>", "</s>", "<|endoftext|>")
+
+
+def scripted_gguf(
+    path: Path,
+    answer: str,
+    *,
+    chat_template: str = CHATML,
+    architecture: str = "llama",
+    extra_tokens: Sequence[str] = (),
+    bos_token: str = "<s>",
+    add_bos: bool = False,
+    context_length: int = 32768,
+) -> Path:
+    """Writes the GGUF at `path` (some hundred kilobytes) and returns it.
+
+    `architecture`: llama, qwen2 or qwen3. `extra_tokens`: further control tokens; those of the chat template's text are
+    found. The answer ends with the template's own end of turn (`<|im_end|>`, `<|eot_id|>` …, else `</s>`).
+    """
+    specials = _specials(chat_template, extra_tokens, bos_token)
+    shown = [mark for mark in _SHOWN if mark not in specials]
+    base = [*_BYTES, "ÿÿ", *specials, *shown]
+    script = [_bytes_as_text(piece) for piece in pieces(answer, [*_SHOWN, *specials])]
+    tokens = [*base, *(piece for piece in script if piece not in _BYTES)]
+    kinds = [gguf.TokenType.NORMAL] * len(tokens)
+    for at, token in enumerate(tokens):
+        if token in specials:
+            kinds[at] = gguf.TokenType.CONTROL
+        elif token in shown:
+            kinds[at] = gguf.TokenType.USER_DEFINED
+    end = next(token for token in _ENDS if token in specials)
+
+    writer = gguf.GGUFWriter(str(path), architecture)
+    _describe(writer, len(tokens), context_length)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(["ÿ ÿ"])  # there has to be one; no text holds these two bytes
+    writer.add_bos_token_id(tokens.index(bos_token))
+    writer.add_eos_token_id(tokens.index(end))
+    writer.add_add_bos_token(add_bos)
+    writer.add_chat_template(chat_template)
+    chain = [tokens.index(piece) for piece in script]
+    for name, values in _weights(len(tokens), [*chain, tokens.index(end)], architecture).items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def pieces(answer: str, taken: Sequence[str] = _SHOWN) -> list[str]:
+    """The answer in short pieces, no two alike (after LZ78) and none of them in `taken`.
+
+    A piece has two bytes at least, since a prompt may end in any single one; only a text of one byte is one piece."""
+    known = {"", *taken}
+    found: list[str] = []
+    piece = ""
+    for character in answer:
+        piece += character
+        if piece not in known and len(piece.encode("utf-8")) > 1:
+            known.add(piece)
+            found.append(piece)
+            piece = ""
+    while found and (len(piece.encode("utf-8")) == 1 or piece in {*taken, *found}):
+        piece = found.pop() + piece  # what is left at the end is no new piece: longer, until it is
+    return [*found, piece] if piece else found
+
+
+def _specials(chat_template: str, extra_tokens: Sequence[str], bos_token: str) -> list[str]:
+    found = dict.fromkeys([*_SPECIAL.findall(chat_template), *extra_tokens, bos_token, "</s>"])
+    return [token for token in found if token not in _SHOWN or token in extra_tokens]
+
+
+def _describe(writer: gguf.GGUFWriter, vocabulary: int, context_length: int) -> None:
+    writer.add_name("scripted")
+    writer.add_context_length(context_length)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_key_length(WIDTH // HEADS)
+    writer.add_value_length(WIDTH // HEADS)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_vocab_size(vocabulary)
+
+
+def _weights(vocabulary: int, chain: Sequence[int], architecture: str) -> dict[str, NDArray[np.float32]]:
+    """`chain`: what is said, token by token. A state of the script is a row of random signs, all nearly orthogonal."""
+    states = np.random.default_rng(1).choice(np.float32([-1, 1]), (len(chain), WIDTH))
+    embedding = np.repeat(states[:1], vocabulary, axis=0)
+    head = np.zeros((vocabulary, WIDTH), np.float32)
+    for state, token in enumerate(chain):
+        head[token] = states[state]
+        if state + 1 < len(chain):
+            embedding[token] = states[state + 1]
+    made = {"token_embd.weight": embedding, "output_norm.weight": np.ones(WIDTH, np.float32), "output.weight": head}
+    made |= {f"blk.0.{part}_norm.weight": np.ones(WIDTH, np.float32) for part in ("attn", "ffn")}
+    shapes: dict[str, tuple[int, ...]] = {f"attn_{part}.weight": (WIDTH, WIDTH) for part in ("q", "k", "v", "output")}
+    shapes |= {"ffn_gate.weight": (FEED, WIDTH), "ffn_up.weight": (FEED, WIDTH), "ffn_down.weight": (WIDTH, FEED)}
+    if architecture == "qwen2":
+        shapes |= {f"attn_{part}.bias": (WIDTH,) for part in ("q", "k", "v")}
+    if architecture == "qwen3":
+        shapes |= {f"attn_{part}_norm.weight": (WIDTH // HEADS,) for part in ("q", "k")}
+    return made | {f"blk.0.{name}": np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _byte_characters() -> Iterator[str]:
+    """The characters that byte-level BPE writes for the 256 bytes (GPT-2's table)."""
+    shown = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    hidden = iter(range(256, 512))
+    for byte in range(256):
+        yield chr(byte) if byte in shown else chr(next(hidden))
+
+
+_BYTES = list(_byte_characters())
+
+
+def _bytes_as_text(text: str) -> str:
+    return "".join(_BYTES[byte] for byte in text.encode("utf-8"))
