@@ -90,7 +90,20 @@ def _convert(source: WeightSource, sinks: Sequence[Sink], job: _Job) -> list[NDA
     else:
         raise AssertionError(f"{output.name} has neither source nor values")
     ordered = rows if output.order is None else rows[output.order[job.start : job.stop] - job.start]
-    return [sink.convert(job.index, job.start, rows, ordered) if sink.wants(output) else None for sink in sinks]
+    return [_converted(source, sink, job, rows, ordered) if sink.wants(output) else None for sink in sinks]
+
+
+def _converted(
+    source: WeightSource, sink: Sink, job: _Job, rows: NDArray[np.float32], ordered: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """The sink's bytes of a block; the source's own where they are of the type already, as llama.cpp does it: to
+    quantise what was dequantised would lose a little for nothing."""
+    output = job.output
+    if output.source is not None and sink.keeps(job.index, source.tensors[output.source].dtype):
+        stored = source.read_stored(output.source, job.start, job.stop)
+        if stored is not None:
+            return stored if output.order is None else stored[output.order[job.start : job.stop] - job.start]
+    return sink.convert(job.index, job.start, rows, ordered)
 
 
 def _write(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from conch_ollama.architectures.outputs import Output
 from conch_ollama.exporter.hugging_face import HuggingFacePlan, encode_rows
 from conch_ollama.exporter.plan import GGUFPlan
+from conch_ollama.formats.ggml_types import GGML_TYPES
 from conch_ollama.formats.gguf_writer import GGUFWriter
 from conch_ollama.formats.partial_file import output_error
 from conch_ollama.formats.safetensors import SafetensorsWriter
@@ -40,6 +41,10 @@ class Sink(Protocol):
 
     def wants(self, output: Output) -> bool:
         """Whether this sink takes that tensor."""
+        ...
+
+    def keeps(self, index: int, dtype: str) -> bool:
+        """Whether rows that are stored as `dtype` can go into that tensor as they are."""
         ...
 
     def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
@@ -71,6 +76,9 @@ class GGUFSink:
 
     def wants(self, output: Output) -> bool:
         return True
+
+    def keeps(self, index: int, dtype: str) -> bool:
+        return GGML_TYPES[self._plan.specs[index].type].name == dtype
 
     def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
         spec = self._plan.specs[index]
@@ -108,6 +116,9 @@ class HuggingFaceSink:
 
     def wants(self, output: Output) -> bool:
         return output.source is not None and not output.generated
+
+    def keeps(self, index: int, dtype: str) -> bool:
+        return False  # a folder holds floats
 
     def convert(self, index: int, start: int, source_rows: Rows, output_rows: Rows) -> Block:
         return encode_rows(source_rows, self._plan.dtypes[self._names[index]])

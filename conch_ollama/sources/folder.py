@@ -76,6 +76,9 @@ class HuggingFaceFolder:
         rows = file.read(name, start, stop)
         return rows.reshape(stop - start, info.columns) if len(info.shape) > 1 else rows.reshape(stop - start)
 
+    def read_stored(self, name: str, start: int, stop: int) -> None:
+        """None: what a folder holds are floats."""
+
     def close(self) -> None:
         """Close the files."""
         self._checkpoint.close()

@@ -71,6 +71,10 @@ class MergedSource:
             rounding(rows)
         return rows
 
+    def read_stored(self, name: str, start: int, stop: int) -> NDArray[np.uint8] | None:
+        """The base's own bytes of a tensor that no adapter changes."""
+        return None if name in self._changes else self.base.read_stored(name, start, stop)
+
     def close(self) -> None:
         """Close the base and the adapters."""
         for adapter, _ in self.adapters:

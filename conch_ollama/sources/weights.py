@@ -40,6 +40,13 @@ class WeightSource(Protocol):
         """
         ...
 
+    def read_stored(self, name: str, start: int, stop: int) -> NDArray[np.uint8] | None:
+        """The same rows as the file holds them, in the type that `tensors` names: (stop - start, bytes of a row).
+
+        None where there is nothing to gain by it: plain floats, rows that a merge changes, blocks across rows.
+        """
+        ...
+
     def close(self) -> None:
         """Give back the open files."""
         ...

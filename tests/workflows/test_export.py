@@ -73,6 +73,27 @@ def test_the_merge_is_in_the_file(exported: ExportResult) -> None:
         np.testing.assert_allclose(file.read_rows("blk.1.ffn_down.weight", 0, 64), merged, atol=1e-6)
 
 
+@pytest.mark.parametrize("model_type", ["llama", "qwen2"])
+def test_blocks_of_a_gguf_base_that_stay_what_they_are_are_not_quantised_again(tmp_path: Path, model_type: str) -> None:
+    """As llama.cpp does it: a second rounding of Q4_K would be another one. The rows are wide enough for its blocks."""
+    wide = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 1, "num_attention_heads": 4}
+    base = write_model(tmp_path / "base", model_type, **wide)
+    one = export(base, types=["q4_K_S"], name="one", out=tmp_path / "one", check=False)
+    two = export(one.gguf, types=["q4_K_S"], name="two", out=tmp_path / "two", check=False)
+    adapter = write_adapter(tmp_path / "adapter", config(model_type, **wide))
+    three = export(one.gguf, adapters=[adapter], types=["q4_K_S"], name="three", out=tmp_path / "three", check=False)
+    with GGUFFile(one.gguf) as first, GGUFFile(two.gguf) as second, GGUFFile(three.gguf) as third:
+        assert {tensor.dtype for tensor in first.tensors.values()} >= {"Q4_K"}
+        changed = set()
+        for name, tensor in first.tensors.items():
+            assert np.array_equal(first.read_raw(name), second.read_raw(name)), name
+            if tensor.dtype != third.tensors[name].dtype or not np.array_equal(
+                first.read_raw(name), third.read_raw(name)
+            ):
+                changed.add(name)
+        assert changed == {"blk.0.ffn_down.weight", "blk.0.attn_q.weight"}
+
+
 @pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_gguf_base_gives_the_same_file_again(tmp_path: Path, model_type: str, tied: bool) -> None:
