@@ -13,7 +13,8 @@ from typing import Any
 from conch_ollama.chat_template.conversations import Conversation
 
 EQUAL, REFUSED, DIFFERS, ALTERED = "equal", "refused by the Jinja", "differs", "altered by Ollama"
-_ORDER = (REFUSED, EQUAL, ALTERED, DIFFERS)
+NOT_EXPRESSIBLE = "not expressible"
+_ORDER = (REFUSED, EQUAL, ALTERED, NOT_EXPRESSIBLE, DIFFERS)
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,14 @@ class Server:
 @dataclass(frozen=True)
 class ClassVerdict:
     """The worst verdict of a class (refusals count only if there is nothing else), and the first conversation that
-    differs, with a unified diff in which the Jinja's side is `-`."""
+    differs, with a unified diff in which the Jinja's side is `-`. Where no TEMPLATE can be equal: the `construct` of the
+    Jinja that stands in the way, and the `limit` of Go or Ollama that it meets."""
 
     verdict: str
     conversation: Conversation | None = None
     diff: str = ""
+    construct: str = ""
+    limit: str = ""
 
     def and_then(self, other: ClassVerdict) -> ClassVerdict:
         return other if _ORDER.index(other.verdict) > _ORDER.index(self.verdict) else self
