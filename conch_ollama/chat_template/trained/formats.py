@@ -1,0 +1,95 @@
+"""The prompt that LLaMA-Factory trained a model on, by the name of its `template:`, as a plain Jinja.
+
+It renders what LLaMA-Factory encodes for supervised training, up to where the answer begins. Not tools, pictures or
+sound; not the tokens, which LLaMA-Factory makes slot by slot. Source: data/template.py of LLaMA-Factory 0.9.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.trained.source import Thoughts, jinja_source
+from conch_ollama.chat_template.trained.table import Format, format_by_name, names
+
+_SUPERVISED = "sft"
+
+
+def trained_jinja(
+    name: str,
+    *,
+    bos_token: str,
+    eos_token: str,
+    default_system: str | None = None,
+    enable_thinking: bool | None = None,
+    preserve_thinking: bool = False,
+    mask_history: bool = False,
+    stage: str = _SUPERVISED,
+) -> JinjaTemplate:
+    """The format `name` as a chat template; the options are LLaMA-Factory's of the same names.
+
+    `default_system` None: the format's own; "": none. Of a reasoning format, `enable_thinking`:
+
+    - True, or None for what the configuration does not say: an answer without a thought was trained with an empty one
+      in front, which the model writes itself; a request with `enable_thinking=False` gets it in its prompt.
+    - False: thoughts were taken out, and every prompt ends with the empty one.
+
+    Old answers are as they were trained: with their thought or the empty one, bare with `mask_history` or in a `stage`
+    other than "sft" (which `preserve_thinking` changes). Raises NotFoundError, with near names, for an unknown `name`.
+    """
+    form = format_by_name(name)
+    thoughts = _thoughts(True if enable_thinking is None else enable_thinking, preserve_thinking, mask_history, stage)
+    return _jinja(form, thoughts, bos_token, eos_token, default_system)
+
+
+def from_training(training: Mapping[str, Any], *, bos_token: str, eos_token: str) -> JinjaTemplate | None:
+    """As `trained_jinja`, by LLaMA-Factory's own options (`training_args.yaml`); None where they name no template.
+
+    `enable_thinking: null` is another thing there than its absence: answers keep their thoughts, the others got the
+    empty one in their prompt; so does the prompt here.
+    """
+    name = training.get("template")
+    if not isinstance(name, str):
+        return None
+    default, asked = training.get("default_system"), training.get("enable_thinking", True)
+    thoughts = _thoughts(
+        asked if isinstance(asked, bool) else None,
+        training.get("preserve_thinking") is True,
+        training.get("mask_history") is True,
+        str(training.get("stage", _SUPERVISED)),
+    )
+    default_system = default if isinstance(default, str) else None
+    return _jinja(format_by_name(name), thoughts, bos_token, eos_token, default_system)
+
+
+def trained_stops(name: str, *, eos_token: str) -> tuple[str, ...]:
+    """What ends an answer of the format: the EOS in force, then its other stop words."""
+    form = format_by_name(name)
+    return tuple(dict.fromkeys((form.eos(eos_token), *form.stop_words)))
+
+
+def _thoughts(asked: bool | None, preserve: bool, mask_history: bool, stage: str) -> Thoughts:
+    """As ReasoningTemplate's encode_multiturn, which "sft" uses, and encode_oneturn, which all others use."""
+    kept = asked is not False
+    if stage != _SUPERVISED:
+        return Thoughts(bool(asked), kept, preserve, False)
+    discards = mask_history and not preserve
+    return Thoughts(bool(asked), kept, kept and not discards, not discards)
+
+
+def _jinja(
+    form: Format, thoughts: Thoughts, bos_token: str, eos_token: str, default_system: str | None
+) -> JinjaTemplate:
+    eos = form.eos(eos_token)
+    source = jinja_source(
+        form,
+        bos_token=bos_token,
+        eos_token=eos,
+        default_system=form.default_system if default_system is None else default_system,
+        thoughts=thoughts,
+    )
+    return JinjaTemplate(source, bos_token=bos_token, eos_token=eos)
+
+
+__all__ = ["from_training", "names", "trained_jinja", "trained_stops"]
