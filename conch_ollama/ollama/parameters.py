@@ -26,6 +26,13 @@ INTEGERS = frozenset({
 BOOLEANS = frozenset({"use_mmap"})
 STRINGS = frozenset({"stop"})
 PARAMETERS = FLOATS | INTEGERS | BOOLEANS | STRINGS
+# What Ollama takes where nothing is set (api.DefaultOptions, v0.9.3); num_ctx and num_thread are the server's business.
+# A later version has repeat_penalty 1.0: setting 1.1 there would not be its default.
+DEFAULTS: Mapping[str, ParameterValue] = {
+    "temperature": 0.8, "top_p": 0.9, "top_k": 40, "min_p": 0.0, "typical_p": 1.0, "presence_penalty": 0.0,
+    "frequency_penalty": 0.0, "repeat_last_n": 64, "num_predict": -1, "num_keep": 4, "seed": -1, "num_batch": 512,
+    "num_gpu": -1,
+}  # fmt: skip
 # Ollama warns about these and drops them.
 DEPRECATED = frozenset({
     "penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock", "mirostat", "mirostat_tau",
@@ -153,10 +160,15 @@ def _go_unquote(text: str) -> str:
 def differing_parameters(
     meant: Mapping[str, ParameterValue], shown: Mapping[str, ParameterValue]
 ) -> list[tuple[str, ParameterValue | None, ParameterValue | None]]:
-    """(name, meant, shown) where they differ. Floats are compared in single precision, in which Ollama holds them."""
+    """(name, meant, shown) where they differ. Floats are compared in single precision, in which Ollama holds them.
+
+    One that is not meant and shown with Ollama's default does nothing.
+    """
     differing = []
     for name in sorted({*meant, *shown}):
         want, have = meant.get(name), shown.get(name)
+        if want is None and name in DEFAULTS:
+            want = DEFAULTS[name] if have is not None else None
         if _comparable(name, want) != _comparable(name, have):
             differing.append((name, want, have))
     return differing

@@ -6,34 +6,32 @@ an older model of that name stays as it was. Does not start Ollama, and does not
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from conch_ollama.errors import (
-    BadModelfileError,
-    NotFoundError,
-    OllamaError,
-    OllamaRefusedError,
-    TemplateMismatchError,
-)
-from conch_ollama.ollama.blobs import Progress, file_sha256, upload
+from conch_ollama.errors import BadModelfileError, NotFoundError, OllamaRefusedError, TemplateMismatchError
+from conch_ollama.ollama.blobs import Progress, file_sha256
 from conch_ollama.ollama.client import OllamaClient
+from conch_ollama.ollama.create import Blob, Creation, create
 from conch_ollama.ollama.modelfile import Modelfile
 from conch_ollama.ollama.names import ModelName, parse_name
 from conch_ollama.ollama.show import ModelInfo
-from conch_ollama.ollama.verify import Meant, differences, mismatch, renders_jinja
-from conch_ollama.ollama.versions import check_version, has_engine_settings
+from conch_ollama.ollama.verify import Meant, differences, renders_jinja
+from conch_ollama.ollama.versions import ENGINE, check_native, check_version, has_engine_settings
 
 ANSWER_TOKENS = 200
-_NEW, _OLD = "-conch-new", "-conch-old"
+#: Called with the server and the name of the model, before that takes its own name: sentences on what was rendered.
+Rendering = Callable[[OllamaClient, str, ModelInfo], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What came of it. `changed` is False where Ollama had this very model; `answer` is None if nothing was asked."""
+    """What came of it. `changed` is False where Ollama had this very model; `answer` is None if nothing was asked.
+
+    `rendered_by`: what this server makes prompts with: "TEMPLATE", "the chat template in the GGUF", or a RENDERER.
+    `rendered`: what was seen of prompts made there, in sentences.
+    """
 
     name: str
     host: str
@@ -42,17 +40,8 @@ class Registered:
     answer: str | None
     capabilities: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Work:
-    server: OllamaClient
-    name: ModelName
-    modelfile: Modelfile
-    meant: Meant
-    files: tuple[tuple[Path, str], ...]
-    ask: str | None
-    progress: Progress | None
+    rendered_by: str = "TEMPLATE"
+    rendered: tuple[str, ...] = ()
 
 
 def register(
@@ -66,20 +55,24 @@ def register(
     ask: str | None = "请问你是谁",
     capabilities: Collection[str] = ("completion",),
     quantization: str | None = None,
+    native: bool = False,
+    rendering: Rendering | None = None,
     progress: Progress | None = None,
 ) -> Registered:
     """Creates `name` in the Ollama at `host` (default: OLLAMA_HOST) from the GGUF `modelfile.from_` in `folder`.
 
     sha256 of the GGUF, hex, spares the hashing where Ollama has the file already. `ask` is put to the model before it
     gets its name, None asks nothing. `capabilities` must be shown; `quantization` (`q4_K_M`) is compared where given.
-    `progress` is called with the bytes uploaded (hashed, where sha256 is not given) and their number.
+    native: without a TEMPLATE, so that the server renders the GGUF's own chat template. `rendering` looks at what the
+    server renders before the name is given; what it raises stops all. `progress` is called with the bytes uploaded
+    (hashed, where sha256 is not given) and their number.
 
     Raises ModelNameError, TemplateMismatchError (no TEMPLATE), NotFoundError and BadGGUFError about the file,
     OllamaUnreachableError, OllamaRefusedError, RegisterMismatchError; the model `name` is then as it was before.
     """
     full = parse_name(name)
     template = template_override if template_override is not None else modelfile.template
-    if not template:
+    if not (template or native):
         raise TemplateMismatchError(
             f"the Modelfile of {full} has no TEMPLATE, so Ollama would guess one", hint="give it: --template FILE"
         )
@@ -88,28 +81,54 @@ def register(
     with OllamaClient(host) as server:
         version = server.version()
         check_version(version, modelfile, server.host)
-        files = [(gguf, sha256 or file_sha256(gguf, progress))]
+        if native:
+            check_native(version, jinja, full, server.host)
+        files = (Blob(gguf.name, sha256 or file_sha256(gguf, progress), gguf),)
+        adapters: tuple[Blob, ...] = ()
         if modelfile.adapter is not None:
             adapter = model_file(modelfile.adapter, folder)
-            files.append((adapter, file_sha256(adapter)))
+            adapters = (Blob(adapter.name, file_sha256(adapter), adapter),)
         meant = Meant(
-            digest=files[0][1],
-            template=template,
+            digest=files[0].sha256,
+            template=None if native else template,
             system=modelfile.system or "",
             parameters=modelfile.parameters,
             messages=modelfile.messages,
             license="\n".join(modelfile.license),
-            adapter_digest=files[1][1] if len(files) > 1 else None,
+            adapter_digest=adapters[0].sha256 if adapters else None,
             capabilities=capabilities,
             quantization=quantization,
             jinja=jinja,
         )
-        work = _Work(server, full, modelfile, meant, tuple(files), ask, progress)
-        old = _shown(server, full)
-        changed = old is None or bool(differences(meant, old)) or has_engine_settings(modelfile)
-        info, answer = _create(work, old) if changed or old is None else (old, _answer(work, full, old))
-        warnings = _warnings(work, info, version, answer)
-        return Registered(full.short, server.host, version, changed, answer, info.capabilities or (), warnings)
+        said: list[str] = []
+        answers: list[str] = []
+
+        def check(asked: str, info: ModelInfo) -> None:
+            if rendering is not None:
+                said.extend(rendering(server, asked, info))
+            if ask is not None:
+                answers.append(_answer(server, asked, info, ask, modelfile))
+
+        engine = {key: str(value) for key in ENGINE if (value := getattr(modelfile, key)) is not None}
+        work = Creation(server, full, meant, files, adapters, modelfile.license, engine, check, progress)
+        info = _shown(server, full)
+        changed = info is None or bool(differences(meant, info)) or has_engine_settings(modelfile)
+        if changed or info is None:
+            info = create(work, replaces=info is not None)
+        else:
+            check(str(full), info)
+        answer = answers[0] if answers else None
+        return Registered(
+            name=full.short,
+            host=server.host,
+            version=version,
+            changed=changed,
+            answer=answer,
+            capabilities=info.capabilities or (),
+            warnings=_warnings(meant, modelfile, info, version, ask, answer),
+            rendered_by=_rendered_by(meant, modelfile, info),
+            rendered=tuple(said),
+        )
 
 
 def model_file(written: str, folder: Path) -> Path:
@@ -151,78 +170,25 @@ def _shown(server: OllamaClient, name: ModelName) -> ModelInfo | None:
         return ModelInfo(str(name))
 
 
-def _create(work: _Work, old: ModelInfo | None) -> tuple[ModelInfo, str | None]:
-    server, name = work.server, work.name
-    unproven, backup = name.with_tag_suffix(_NEW), name.with_tag_suffix(_OLD)
-    for path, digest in work.files:
-        upload(server, path, digest, work.progress)
-    try:
-        for _ in server.create(str(unproven), **_request(work)):
-            pass
-        info = server.show(str(unproven))
-        found = differences(work.meant, info)
-        if found:
-            raise mismatch(str(name), server.host, found)
-        answer = _answer(work, unproven, info)
-        _take_name(server, unproven, name, backup if old is not None else None)
-        return info, answer
-    finally:
-        with contextlib.suppress(OllamaError, NotFoundError):  # the error that led here says more
-            server.delete(str(unproven))
-
-
-def _take_name(server: OllamaClient, new: ModelName, name: ModelName, backup: ModelName | None) -> None:
-    """Copies `new` to `name`. Deleting the backup makes the server drop the old model's files."""
-    if backup is not None:
-        server.copy(str(name), str(backup))
-    try:
-        server.copy(str(new), str(name))
-    except BaseException:
-        if backup is not None:
-            with contextlib.suppress(OllamaError):
-                server.copy(str(backup), str(name))
-        raise
-    finally:
-        if backup is not None:
-            with contextlib.suppress(OllamaError):
-                server.delete(str(backup))
-
-
-def _request(work: _Work) -> dict[str, Any]:
-    """The fields of /api/create. `stop` is always sent: an empty list keeps detected stops out."""
-    meant, modelfile = work.meant, work.modelfile
-    parameters: dict[str, Any] = {"stop": []} | dict(meant.parameters)
-    parameters["stop"] = list(parameters["stop"])
-    request: dict[str, Any] = {
-        "files": {work.files[0][0].name: f"sha256:{work.files[0][1]}"},
-        "template": meant.template,
-        "parameters": parameters,
-    }
-    if len(work.files) > 1:
-        request["adapters"] = {work.files[1][0].name: f"sha256:{work.files[1][1]}"}
-    if meant.system:
-        request["system"] = meant.system
-    if modelfile.license:
-        request["license"] = list(modelfile.license)
-    if meant.messages:
-        request["messages"] = [{"role": m.role, "content": m.content} for m in meant.messages]
-    engine = {key: getattr(modelfile, key) for key in ("renderer", "parser", "requires")}
-    return request | {key: value for key, value in engine.items() if value is not None}
-
-
-def _answer(work: _Work, name: ModelName, info: ModelInfo) -> str | None:
-    if work.ask is None:
-        return None
-    own = work.meant.parameters.get("num_predict")
+def _answer(server: OllamaClient, name: str, info: ModelInfo, ask: str, modelfile: Modelfile) -> str:
+    own = modelfile.parameters.get("num_predict")
     limit = min(own, ANSWER_TOKENS) if isinstance(own, int) and own > 0 else ANSWER_TOKENS
     think = False if "thinking" in (info.capabilities or ()) else None
-    question = [{"role": "user", "content": work.ask}]
-    return "".join(work.server.chat(str(name), question, options={"num_predict": limit}, think=think)).strip()
+    question = [{"role": "user", "content": ask}]
+    return "".join(server.chat(name, question, options={"num_predict": limit}, think=think)).strip()
 
 
-def _warnings(work: _Work, info: ModelInfo, version: str, answer: str | None) -> tuple[str, ...]:
+def _rendered_by(meant: Meant, modelfile: Modelfile, info: ModelInfo) -> str:
+    if modelfile.renderer is not None:
+        return f"RENDERER {modelfile.renderer}"
+    return "the chat template in the GGUF" if renders_jinja(meant, info) else "TEMPLATE"
+
+
+def _warnings(
+    meant: Meant, modelfile: Modelfile, info: ModelInfo, version: str, ask: str | None, answer: str | None
+) -> tuple[str, ...]:
     found = []
-    if renders_jinja(work.meant, info):
+    if meant.template is not None and renders_jinja(meant, info):
         found.append(
             f"Ollama {version} renders the chat template in the GGUF and passes over TEMPLATE; "
             "OLLAMA_GO_TEMPLATE=1 in the server's environment makes it use TEMPLATE"
@@ -230,6 +196,6 @@ def _warnings(work: _Work, info: ModelInfo, version: str, answer: str | None) ->
     if info.capabilities is None:
         found.append(f"Ollama {version} does not tell a model's capabilities: not compared")
     if answer == "":
-        found.append(f"the model answered nothing to {work.ask!r}")
-    found += [f"PARAMETER {name} is one that Ollama ignores" for name in work.modelfile.deprecated]
+        found.append(f"the model answered nothing to {ask!r}")
+    found += [f"PARAMETER {name} is one that Ollama ignores" for name in modelfile.deprecated]
     return tuple(found)

@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from conch_ollama.ollama.modelfile import ModelMessage
+from conch_ollama.errors import BadModelfileError
+from conch_ollama.ollama.modelfile import Modelfile, ModelMessage, parse
 from conch_ollama.ollama.parameters import ParameterValue, parse_shown
 
-_BLOB = re.compile(r"^(FROM|ADAPTER) .*sha256[-:]([0-9a-f]{64})\"*\s*$", re.MULTILINE)
+_BLOB = re.compile(r"^(FROM|ADAPTER) \"*(.*sha256[-:]([0-9a-f]{64}))\"*\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """A registered model. `digest`, `adapter_digest`: sha256 (hex) of its GGUF and of its adapter's.
 
-    `capabilities` is None where the server is too old to tell. `metadata` is the GGUF's, arrays left out.
+    `capabilities` is None where the server is too old to tell. `metadata` is the GGUF's, arrays left out. `blob` is the
+    GGUF's path on the server's machine, `projector_digests` are those of further GGUFs. `engine`: RENDERER, PARSER and
+    REQUIRES, by their names in lower case. `own_template`: the TEMPLATE that the model has, where the server renders
+    something else and shows that as `template`; None where it can't be told.
     """
 
     name: str
@@ -33,6 +37,10 @@ class ModelInfo:
     digest: str | None = None
     adapter_digest: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    blob: str | None = None
+    projector_digests: tuple[str, ...] = ()
+    engine: Mapping[str, str] = field(default_factory=dict)
+    own_template: str | None = None
 
     @property
     def context_length(self) -> int | None:
@@ -45,8 +53,10 @@ def info_from_show(name: str, answer: Mapping[str, Any]) -> ModelInfo:
     """Reads the JSON of /api/show."""
     details = answer.get("details") or {}
     # The head alone: a TEMPLATE may hold a line that looks like FROM.
-    head = str(answer.get("modelfile", "")).partition("\nTEMPLATE ")[0]
-    blobs = {match[1]: match[2] for match in _BLOB.finditer(head)}
+    modelfile = str(answer.get("modelfile", ""))
+    blobs = _BLOB.findall(modelfile.partition("\nTEMPLATE ")[0])
+    parsed = _parsed(modelfile)
+    models = [(path, digest) for keyword, path, digest in blobs if keyword == "FROM"]
     capabilities = answer.get("capabilities")
     return ModelInfo(
         name=name,
@@ -59,7 +69,23 @@ def info_from_show(name: str, answer: Mapping[str, Any]) -> ModelInfo:
         family=details.get("family") or "",
         parameter_size=details.get("parameter_size") or "",
         quantization=details.get("quantization_level") or "",
-        digest=blobs.get("FROM"),
-        adapter_digest=blobs.get("ADAPTER"),
+        digest=models[0][1] if models else None,
+        adapter_digest=next((digest for keyword, _, digest in blobs if keyword == "ADAPTER"), None),
         metadata=answer.get("model_info") or {},
+        blob=models[0][0] if models else None,
+        projector_digests=tuple(digest for _, digest in models[1:]),
+        engine=_engine(parsed, answer.get("requires")),
+        own_template=parsed.template if parsed else None,
     )
+
+
+def _parsed(modelfile: str) -> Modelfile | None:
+    try:
+        return parse(modelfile)
+    except BadModelfileError:  # `show` quotes not all that needs it
+        return None
+
+
+def _engine(parsed: Modelfile | None, requires: Any) -> dict[str, str]:
+    found = {"renderer": parsed and parsed.renderer, "parser": parsed and parsed.parser, "requires": requires}
+    return {key: str(value) for key, value in found.items() if value}

@@ -19,11 +19,12 @@ from conch_ollama.ollama.show import ModelInfo
 class Meant:
     """What `show` has to show. `capabilities` must be there, others may; None for what is not to be compared.
 
-    `jinja` is the GGUF's own chat template: where Ollama shows that instead of `template`, it renders it itself.
+    `jinja` is the GGUF's own chat template: where Ollama shows that instead of `template`, it renders it itself; with
+    `template` None it has to.
     """
 
     digest: str
-    template: str
+    template: str | None
     system: str = ""
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     messages: tuple[ModelMessage, ...] = ()
@@ -42,6 +43,11 @@ class Difference:
     meant: object
     shown: object
 
+    @property
+    def is_added(self) -> bool:
+        """A parameter that nobody set: Ollama's detection did."""
+        return self.key.startswith("PARAMETER ") and self.meant is None
+
 
 def differences(meant: Meant, shown: ModelInfo) -> list[Difference]:
     """Every key in which the shown model is not the meant one."""
@@ -58,7 +64,7 @@ def differences(meant: Meant, shown: ModelInfo) -> list[Difference]:
         if want != have and not (key == "TEMPLATE" and renders_jinja(meant, shown))
     ]
     parameters = differing_parameters(meant.parameters, shown.parameters)
-    found += [Difference(f"PARAMETER {name}", want, have) for name, want, have in parameters]
+    found += [Difference(f"PARAMETER {name}", meant.parameters.get(name), have) for name, _, have in parameters]
     if shown.capabilities is not None:
         missing = sorted(set(meant.capabilities) - set(shown.capabilities))
         found += [Difference("capabilities", capability, shown.capabilities) for capability in missing]
@@ -76,6 +82,12 @@ def renders_jinja(meant: Meant, shown: ModelInfo) -> bool:
 def mismatch(name: str, host: str, found: list[Difference]) -> RegisterMismatchError:
     """The error that names the first difference, what was meant and what is shown."""
     first = found[0]
+    if first.key == "TEMPLATE" and first.meant is None:
+        return RegisterMismatchError(
+            f"{name} in Ollama at {host}: without a TEMPLATE Ollama took one that it guessed, {_short(first.shown)}, "
+            "instead of the chat template in the GGUF",
+            hint="OLLAMA_GO_TEMPLATE=0 in the server's environment makes it render that; or say --template proven",
+        )
     more = f" (and {', '.join(difference.key for difference in found[1:])})" if len(found) > 1 else ""
     hint = "the model was not registered; Ollama's version may be the cause: `conch doctor` shows it"
     if first.meant is None:
