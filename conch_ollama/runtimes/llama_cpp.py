@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from conch_ollama.errors import NotFoundError, RuntimeFailedError
-
-_LOG_LINES = 6
+from conch_ollama.runtimes.worker_process import WorkerProcess
 
 
 class LlamaCppWorker:
@@ -43,79 +38,37 @@ class LlamaCppWorker:
         self.path = Path(path)
         if not self.path.is_file():
             raise NotFoundError(f"no such file: {self.path}", hint="give the GGUF that `conch export` wrote")
-        self._key = secrets.token_urlsafe(24)
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        self._process = self._start()
+        self._worker = WorkerProcess(
+            {
+                "path": str(self.path),
+                "name": self.path.stem,
+                "num_ctx": num_ctx,
+                "threads": threads or os.cpu_count() or 1,
+                "slots": slots,
+                "gpu_layers": gpu_layers,
+            }
+        )
+        self._process = self._worker.process
         try:
-            answer = self._hand_over(
-                {
-                    "path": str(self.path),
-                    "name": self.path.stem,
-                    "num_ctx": num_ctx,
-                    "threads": threads or os.cpu_count() or 1,
-                    "slots": slots,
-                    "gpu_layers": gpu_layers,
-                    "key": self._key,
-                },
-                load_timeout,
-            )
+            self._worker.wait_ready(load_timeout)
         except BaseException:
             self.close()
             raise
         import httpx
 
-        self.address: str = answer["address"]
+        self.address: str = self._worker.address
         self._client = httpx.Client(
             base_url=self.address,
-            headers={"Authorization": f"Bearer {self._key}"},
+            headers={"Authorization": f"Bearer {self._worker.key}"},
             timeout=httpx.Timeout(600.0, connect=10.0),
             # The server drops idle connections when it likes; on loopback a new one costs nothing.
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,  # a proxy for the world outside must not catch loopback
         )
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "conch_ollama.runtimes.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**os.environ, "PYTHONPATH": _python_path(), "PYTHONUTF8": "1"},
-        )
-
-    def _hand_over(self, settings: Mapping[str, Any], timeout: float) -> dict[str, str]:
-        import threading
-
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 - pipes were asked for
-        watchdog = threading.Timer(timeout, self._process.kill)
-        watchdog.start()
-        try:
-            self._process.stdin.write(json.dumps(settings).encode() + b"\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except OSError:
-            line = b""
-        finally:
-            watchdog.cancel()
-        answer: dict[str, str] = json.loads(line) if line else {}
-        if "address" not in answer:
-            raise self._failure("llama.cpp could not load", answer.get("error"))
-        return answer
-
-    def _failure(self, what: str, said: str | None = None) -> RuntimeFailedError:
-        try:
-            status = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            status = None
-        ended = "" if status is None else f" (the worker ended with status {status})"
-        tail = self.log_tail()
-        hint = "llama.cpp's last lines:\n" + "\n".join(tail) if tail else None
-        return RuntimeFailedError(f"{what} {self.path}{ended}: {said or 'it said nothing'}", hint=hint)
-
-    def log_tail(self, lines: int = _LOG_LINES) -> list[str]:
+    def log_tail(self) -> list[str]:
         """The last lines that llama.cpp logged."""
-        self._log.seek(0)
-        return self._log.read().decode("utf-8", "replace").splitlines()[-lines:]
+        return self._worker.log_tail()
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         import httpx
@@ -123,7 +76,7 @@ class LlamaCppWorker:
         try:
             response = self._client.request(method, path, json=body)
         except httpx.HTTPError as err:
-            raise self._failure(f"llama.cpp stopped answering {path} for", _cause(err)) from err
+            raise self._worker.failure(f"llama.cpp stopped answering {path} for", _cause(err)) from err
         if response.status_code >= 400:
             raise RuntimeFailedError(f"llama.cpp refused {path} for {self.path}: {_error_text(response.text)}")
         return response.json()
@@ -156,7 +109,7 @@ class LlamaCppWorker:
                     if line.startswith("data: ") and line != "data: [DONE]":
                         yield from _pieces(json.loads(line[6:]))
         except httpx.HTTPError as err:
-            raise self._failure("llama.cpp broke off its answer from", _cause(err)) from err
+            raise self._worker.failure("llama.cpp broke off its answer from", _cause(err)) from err
 
     def properties(self) -> dict[str, Any]:
         """llama.cpp's `/props`: context, chat template, build."""
@@ -167,17 +120,7 @@ class LlamaCppWorker:
         """End the worker; safe to call twice."""
         if hasattr(self, "_client"):
             self._client.close()
-        if self._process.poll() is None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            try:
-                self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._log.close()
+        self._worker.close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,12 +129,6 @@ class LlamaCppWorker:
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _python_path() -> str:
-    root = str(Path(__file__).resolve().parents[2])
-    before = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([root, before]) if before else root
 
 
 def _pieces(chunk: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 Reads its settings as one JSON line from standard input, loads the model, answers one JSON line with its address on
 standard output, and lives until standard input closes, so that it cannot outlive its parent. llama.cpp's own HTTP
-server does the rest. A fault in C++ ends this process and no other.
+server does the rest. A fault in C++ ends this process and no other. With `--devices` it only says what it could use.
 """
 
 from __future__ import annotations
@@ -12,11 +12,23 @@ import os
 import sys
 from typing import Any
 
+#: Settings that a parent may leave out. `ubatch` 0: llama.cpp's own; `pooling`: how a text becomes one vector.
+DEFAULTS: dict[str, Any] = {
+    "adapters": [],
+    "embedding": False,
+    "pooling": None,
+    "ubatch": 0,
+    "http_threads": -1,
+    "cache_ram_mib": None,
+    "verbosity": None,
+}
+
 
 def parameters(settings: dict[str, Any]) -> Any:
     """llama.cpp's server parameters (`xllamacpp.CommonParams`) from the settings that the parent sends."""
     import xllamacpp
 
+    settings = {**DEFAULTS, **settings}
     params = xllamacpp.CommonParams()
     params.model.path = settings["path"]
     params.n_ctx = settings["num_ctx"]
@@ -31,7 +43,41 @@ def parameters(settings: dict[str, Any]) -> Any:
     params.use_jinja = True
     params.warmup = False
     params.ui = False
+    params.n_threads_http = settings["http_threads"]
+    params.embedding = settings["embedding"]
+    if settings["pooling"] is not None:
+        params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{settings['pooling']}")
+    if settings["ubatch"]:
+        params.n_batch = params.n_ubatch = settings["ubatch"]
+    if settings["cache_ram_mib"] is not None:
+        params.cache_ram_mib = settings["cache_ram_mib"]
+    if settings["verbosity"] is not None:
+        params.verbosity = settings["verbosity"]
+    if settings["adapters"]:
+        params.lora_adapters = [_adapter(path) for path in settings["adapters"]]
+        params.lora_init_without_apply = True  # each request says which of them it wants
     return params
+
+
+def _adapter(path: str) -> Any:
+    import xllamacpp
+
+    adapter = xllamacpp.CommonAdapterLoraInfo()
+    adapter.path = path
+    adapter.scale = 1.0
+    return adapter
+
+
+def devices() -> list[dict[str, Any]]:
+    """What the installed llama.cpp can compute on besides the CPU: name, description, memory in bytes."""
+    import xllamacpp
+
+    cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+    return [
+        {"name": found["name"], "description": found["description"], "memory": found["memory_total"]}
+        for found in xllamacpp.get_device_info()
+        if found["type"] != cpu
+    ]
 
 
 def main() -> None:
@@ -39,6 +85,10 @@ def main() -> None:
     # llama.cpp and its dependencies may print to descriptor 1; only our one line may reach the parent.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    if "--devices" in sys.argv:
+        answer.write(json.dumps(devices()))
+        answer.flush()
+        return
     settings = json.loads(sys.stdin.readline())
     import xllamacpp
 
