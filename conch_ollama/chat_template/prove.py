@@ -6,34 +6,37 @@ hashes and prefixes never decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 from conch_ollama.chat_template.candidates import default_system, texts
-from conch_ollama.chat_template.capabilities import go_capabilities, is_bypassed, jinja_capabilities
+from conch_ollama.chat_template.capabilities import jinja_capabilities
 from conch_ollama.chat_template.compare import References, Tokenizer, compare, is_dated, server_for
 from conch_ollama.chat_template.compiler.compile import compile_template
 from conch_ollama.chat_template.compiler.model import NotExpressible
-from conch_ollama.chat_template.conversations import PLAIN, Conversation
+from conch_ollama.chat_template.conversations import ODD_KIND, PLAIN
 from conch_ollama.chat_template.families import Family, families
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.judge import ALTERED_KIND, Judged, Subject, judge
 from conch_ollama.chat_template.ollama_render import OllamaTemplate
 from conch_ollama.chat_template.ollama_values import V0_9_3, Version
 from conch_ollama.chat_template.verdicts import (
     ALTERED,
     DIFFERS,
     EQUAL,
+    NOT_EXPRESSIBLE,
     REFUSED,
     ClassVerdict,
     Proof,
     Server,
-    diff,
 )
 from conch_ollama.errors import BadTemplateError
 
-ALTERED_KIND = "blank or thoughtful old answers"
 DATE = "date"
+#: One of so many odd conversations is looked at in the search for the nearest template.
+_SAMPLE = 9
 
 
 def prove(
@@ -53,10 +56,8 @@ def prove(
     Ollama: by these it strips old thoughts. `tokenizer`: text -> ids, special tokens parsed, none added. Raises
     BadTemplateError where the Jinja refuses even a single question, or Ollama would refuse the TEMPLATE.
     """
-    dated = is_dated(jinja)
-    frozen = jinja.at(datetime.now()) if dated else jinja
-    server = server_for(frozen, add_bos, bos_token, family, name)
-    return _prove(References(frozen), OllamaTemplate(template, version), server, tokenizer, DATE if dated else "")
+    case = _Case.of(jinja, add_bos, bos_token, family, name, version, tokenizer)
+    return case.judged(template).proof
 
 
 def best_template(
@@ -72,107 +73,155 @@ def best_template(
 ) -> Proof:
     """The best proof there is: of a curated template if one holds, else of the compiled one, proven or not.
 
-    Not proven: `reason` says why (the date, or what can't be expressed), or the classes do. Raises BadTemplateError
-    where the Jinja refuses even a single question.
+    Not proven: `reason` says why (the date, or what can't be expressed), or the classes do. Where nothing could be
+    compiled it is the nearest curated template's proof, or one without a template where there is none. Raises
+    BadTemplateError where the Jinja refuses even a single question.
     """
-    dated = is_dated(jinja)
-    frozen = jinja.at(datetime.now()) if dated else jinja
-    references, server = References(frozen), server_for(frozen, add_bos, bos_token, family, name)
-    reason = DATE if dated else ""
-    found = _curated(references, server, version, tokenizer, reason, families)
-    if not any(proof.proven and _is_whole(proof) for proof in found):
-        found.append(_compiled(references, server, version, tokenizer, reason))
-    return max(found, key=lambda proof: (proof.proven, proof.equal_classes, _offers(proof, jinja)))
+    case = _Case.of(jinja, add_bos, bos_token, family, name, version, tokenizer)
+    curated = _Curated(case, families)
+    found = list(curated.holding())
+    obstacle = None
+    if not any(one.proof.proven and _is_whole(one.proof) for one in found):
+        made = _compiled(case)
+        if isinstance(made, NotExpressible):
+            obstacle = made
+        else:
+            found.append(made)
+    if not any(one.proof.proven or one.proof.reason == DATE for one in found):
+        found += curated.nearest()
+    if not found:
+        return Proof("", False, {}, "none", reason=obstacle.summary if obstacle else "there is no family to try")
+    best = max(found, key=lambda one: _rank(one, jinja)).proof
+    return best if obstacle is None or best.proven else _not_expressible(best, obstacle)
+
+
+def _rank(one: Judged, jinja: JinjaTemplate) -> tuple[bool, int, int, bool]:
+    """Proven, then more plain conversations, then more classes, then the capabilities of the Jinja."""
+    proof = one.proof
+    nearness = 0 if proof.proven else one.equal
+    return proof.proven, nearness, proof.equal_classes, proof.capabilities == jinja_capabilities(jinja.source)
 
 
 def _is_whole(proof: Proof) -> bool:
     """Whether there is nothing that a compiled template could do better: of tools it knows nothing."""
-    return all(one.holds or kind.startswith(("tools", "adjacent")) for kind, one in proof.classes.items())
-
-
-def _offers(proof: Proof, jinja: JinjaTemplate) -> bool:
-    return proof.capabilities == jinja_capabilities(jinja.source)
-
-
-def _curated(
-    references: References,
-    server: Server,
-    version: Version,
-    tokenizer: Tokenizer | None,
-    reason: str,
-    given: Sequence[Family] | None,
-) -> list[Proof]:
-    """Proofs of the curated templates that differ nowhere in the plain classes."""
-    found = []
-    for family in given if given is not None else families():
-        for text in texts(family, references.jinja, server):
-            template = OllamaTemplate(text, version)
-            if all(one.verdict != DIFFERS for one in compare(template, references.plain, server, tokenizer)):
-                proof = _prove(references, template, server, tokenizer, reason)
-                default = default_system(family, references.jinja, server) if family.has_slot else None
-                proof = replace(proof, strategy=f"curated:{family.name}", stops=family.stops, system_default=default)
-                found.append(replace(proof, parameters=family.parameters))
-    return found
-
-
-def _compiled(
-    references: References, server: Server, version: Version, tokenizer: Tokenizer | None, reason: str
-) -> Proof:
-    made = compile_template(references.jinja, add_bos=server.add_bos, bos_token=server.bos)
-    if isinstance(made, NotExpressible):
-        return Proof("", False, {}, "compiled", reason=f"{DATE}; {made.summary}" if reason else made.summary)
-    try:
-        template = OllamaTemplate(made.template, version)
-    except BadTemplateError as err:
-        return Proof("", False, {}, "compiled", reason=f"the compiled TEMPLATE does not parse: {err.message}")
-    proof = _prove(references, template, server, tokenizer, reason)
-    proof = replace(proof, strategy="compiled", stops=made.stops, system_default=made.system_default)
-    return replace(proof, features=made.features)
-
-
-def _prove(
-    references: References, template: OllamaTemplate, server: Server, tokenizer: Tokenizer | None, reason: str
-) -> Proof:
-    classes: dict[str, ClassVerdict] = {}
-    altered: list[Conversation] = []
-    for one in compare(template, (*references.plain, *references.others), server, tokenizer):
-        kind = one.reference.conversation.kind
-        if one.verdict == ALTERED:
-            altered.append(one.reference.conversation)
-            kind = ALTERED_KIND
-        verdict = ClassVerdict(one.verdict)
-        if one.verdict == DIFFERS:
-            known = classes.get(kind)
-            lines = "" if known and known.verdict == DIFFERS else diff(one.wanted, one.rendered, "TEMPLATE")
-            verdict = ClassVerdict(DIFFERS, one.reference.conversation, lines)
-        elif one.verdict == ALTERED:
-            verdict = ClassVerdict(ALTERED, one.reference.conversation)
-        classes[kind] = classes[kind].and_then(verdict) if kind in classes else verdict
-    proven = not reason and all(kind in classes and classes[kind].holds for kind in PLAIN)
-    return Proof(
-        template=template.template.source,
-        proven=proven,
-        classes=classes,
-        reason=reason,
-        altered=tuple(altered),
-        bos=who_writes(server),
-        capabilities=go_capabilities(template),
-        bypassed=is_bypassed(template, references.jinja.source),
-        warnings=warnings(server),
+    beyond = (ALTERED, NOT_EXPRESSIBLE)
+    return all(
+        one.holds or one.verdict in beyond or kind.startswith(("tools", "adjacent"))
+        for kind, one in proof.classes.items()
     )
 
 
-def who_writes(server: Server) -> str:
-    """Who puts the BOS in front."""
-    if server.add_bos and server.bos:
-        return "added by the server"
-    return "written by the TEMPLATE" if server.bos_is_written else "none"
+@dataclass(frozen=True)
+class _Case:
+    """One model: its Jinja with the clock stopped, the references, the server. `reason`: it is dated."""
+
+    references: References
+    server: Server
+    version: Version
+    tokenizer: Tokenizer | None
+    reason: str
+
+    @classmethod
+    def of(
+        cls,
+        jinja: JinjaTemplate,
+        add_bos: bool,
+        bos: str,
+        family: str,
+        name: str,
+        version: Version,
+        tokenizer: Tokenizer | None,
+    ) -> _Case:
+        dated = is_dated(jinja)
+        frozen = jinja.at(datetime.now()) if dated else jinja
+        server = server_for(frozen, add_bos, bos, family, name)
+        # The same bytes are the same tokens; only a BOS that is taken off can change what it stood before.
+        cut = server.add_bos and bool(server.bos) and server.bos_is_written
+        return cls(References(frozen), server, version, tokenizer if cut else None, DATE if dated else "")
+
+    @property
+    def jinja(self) -> JinjaTemplate:
+        return self.references.jinja
+
+    def subject(self, template: str) -> Subject:
+        """Raises BadTemplateError where Ollama would refuse the template."""
+        return Subject(self.jinja, OllamaTemplate(template, self.version), self.server, self.tokenizer)
+
+    def judged(self, template: str, strategy: str = "given") -> Judged:
+        subject = self.subject(template)
+        everything = (*self.references.plain, *self.references.others)
+        compared = compare(subject.template, everything, self.server, self.tokenizer)
+        return judge(subject, compared, reason=self.reason, strategy=strategy)
 
 
-def warnings(server: Server) -> tuple[str, ...]:
-    if server.add_bos and server.bos and not server.bos_is_written:
-        return (f"the server puts {server.bos} in front, which the model's chat template does not",)
-    return ()
+class _Curated:
+    """The curated templates as candidates for one model."""
+
+    def __init__(self, case: _Case, given: Sequence[Family] | None) -> None:
+        self.case = case
+        self.families = given if given is not None else families()
+
+    @cached_property
+    def _candidates(self) -> list[tuple[Family, str]]:
+        return [(one, text) for one in self.families for text in texts(one, self.case.jinja, self.case.server)]
+
+    def holding(self) -> Iterator[Judged]:
+        """Those that differ nowhere in the plain classes; a candidate is left at its first difference."""
+        case = self.case
+        for family, text in self._candidates:
+            subject = case.subject(text)
+            plain = []
+            for one in compare(subject.template, case.references.plain, case.server, case.tokenizer):
+                plain.append(one)
+                if one.verdict == DIFFERS:
+                    break
+            else:
+                others = compare(subject.template, case.references.others, case.server, case.tokenizer)
+                yield self._named(family, judge(subject, (*plain, *others), reason=case.reason))
+
+    def nearest(self) -> Iterator[Judged]:
+        """The one that is equal on the most conversations of a sample, if there is any."""
+        plain = self.case.references.plain
+        odd = [one for one in plain if one.conversation.kind == ODD_KIND]
+        sample = [*(one for one in plain if one.conversation.kind != ODD_KIND), *odd[::_SAMPLE]]
+        best: tuple[int, Family, str] | None = None
+        for family, text in self._candidates:
+            template = self.case.subject(text).template
+            equal = sum(one.verdict == EQUAL for one in compare(template, sample, self.case.server))
+            if best is None or equal > best[0]:
+                best = equal, family, text
+        if best is not None:
+            yield self._named(best[1], self.case.judged(best[2]))
+
+    def _named(self, family: Family, judged: Judged) -> Judged:
+        default = default_system(family, self.case.jinja, self.case.server) if family.has_slot else None
+        proof = replace(judged.proof, strategy=f"curated:{family.name}", stops=family.stops, system_default=default)
+        return replace(judged, proof=replace(proof, parameters=family.parameters))
+
+
+def _compiled(case: _Case) -> Judged | NotExpressible:
+    made = compile_template(case.jinja, add_bos=case.server.add_bos, bos_token=case.server.bos)
+    if isinstance(made, NotExpressible):
+        return made
+    try:
+        judged = case.judged(made.template, "compiled")
+    except BadTemplateError as err:
+        return NotExpressible("what was compiled", f"it does not parse as a TEMPLATE: {err.message}")
+    proof = replace(judged.proof, stops=made.stops, system_default=made.system_default, features=made.features)
+    return replace(judged, proof=proof)
+
+
+def _not_expressible(nearest: Proof, obstacle: NotExpressible) -> Proof:
+    """The nearest curated template's proof where nothing could be compiled: each plain difference has its reason."""
+
+    def explained(kind: str, one: ClassVerdict) -> ClassVerdict:
+        if one.verdict != DIFFERS or kind not in PLAIN:
+            return one
+        return replace(one, verdict=NOT_EXPRESSIBLE, construct=obstacle.construct, limit=obstacle.limit)
+
+    classes = {kind: explained(kind, one) for kind, one in nearest.classes.items()}
+    reason = f"{nearest.reason}; {obstacle.summary}" if nearest.reason else obstacle.summary
+    return replace(nearest, classes=classes, reason=reason)
 
 
 __all__ = ["ALTERED_KIND", "DATE", "EQUAL", "REFUSED", "Proof", "best_template", "prove"]

@@ -76,9 +76,9 @@ def test_old_thoughts_that_ollama_strips_are_said() -> None:
 @pytest.mark.parametrize("name", ["qwen2.5", "qwen3"])
 def test_tools_are_equal_as_json(name: str) -> None:
     template, jinja = proof(name).template, reference(name)
-    chats = [one for one in CONVERSATIONS if one.kind.startswith("tools")]
+    chats = [one for one in CONVERSATIONS if one.kind in ("tools declared", "tools called and answered")]
     assert chats
-    for one in chats:
+    for one in (one for one in chats if not one.is_prefill):
         ours = render_chat(template, one.messages, tools=one.tools).splitlines()
         theirs = jinja.render(one.messages, tools=one.tools).splitlines()
         assert [_as_json(line) for line in ours] == [_as_json(line) for line in theirs]

@@ -8,7 +8,7 @@ from conch_ollama.chat_template.conversations import PLAIN
 from conch_ollama.chat_template.families import family_by_name
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.prove import ALTERED_KIND, best_template, prove
-from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, REFUSED
+from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, NOT_EXPRESSIBLE, REFUSED
 from conch_ollama.errors import BadTemplateError
 from tests.chat_template.references import index, reference, source
 
@@ -137,3 +137,39 @@ def test_a_jinja_that_refuses_everything() -> None:
     with pytest.raises(BadTemplateError) as caught:
         best_template(JinjaTemplate("{{ raise_exception('no') }}"), add_bos=False, bos_token="")
     assert caught.value.code == "template-refused"
+
+
+@pytest.mark.bad_input("a chat template that prints the messages in another order")
+def test_what_cannot_be_expressed_has_its_reason_and_the_nearest_template() -> None:
+    found = best_template(JinjaTemplate(LOOP.replace("messages", "messages|reverse")), add_bos=False, bos_token="")
+    assert not found.proven
+    assert "moved" in found.reason
+    turns = found.classes["turns"]
+    assert turns.verdict == NOT_EXPRESSIBLE
+    assert turns.construct and turns.limit
+    assert "-user: How are you?" in turns.diff
+    assert found.strategy.startswith("curated:")
+    assert found.template
+
+
+def test_what_ollama_joins_is_not_expressible() -> None:
+    found = best_template(reference("chatml"), add_bos=False, bos_token="")
+    joined = found.classes["adjacent messages"]
+    assert found.proven
+    assert joined.verdict == NOT_EXPRESSIBLE
+    assert "joins" in joined.limit
+    other = prove(reference("chatml"), CHATML.replace("Content", "Role"), add_bos=False, bos_token="")
+    assert other.classes["adjacent messages"].verdict == DIFFERS
+
+
+@pytest.mark.bad_input("a tokenizer that reads a text's start otherwise than what follows a BOS")
+def test_other_token_ids_of_the_same_text_are_shown() -> None:
+    jinja = JinjaTemplate("{{ bos_token }}" + source("chatml"), bos_token="<s>")
+
+    def by_start(text: str) -> list[int]:
+        """As SentencePiece does, a space before the first word of a text."""
+        return [1, *map(ord, text[3:])] if text.startswith("<s>") else [0, *map(ord, text)]
+
+    found = prove(jinja, CHATML, add_bos=True, bos_token="<s>", tokenizer=by_start)
+    assert not found.proven
+    assert "other token ids" in found.classes["user"].diff
