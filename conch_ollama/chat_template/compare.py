@@ -1,6 +1,7 @@
 """Compares one TEMPLATE with a model's Jinja on one conversation or on all: the only place where that is done.
 
-Equal means the same bytes, the server's BOS taken off the Jinja's side; with a tokenizer also the same token ids.
+Equal means the same bytes, the server's BOS taken off the Jinja's side; with a tokenizer also the same token ids. Where
+tools are, JSON may be written otherwise, which is a verdict of its own (see `json_equality.py`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,18 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from conch_ollama.chat_template.conversations import CONVERSATIONS, ODD_KIND, PLAIN, Conversation, conversation
+from conch_ollama.chat_template.conversations import (
+    CONVERSATIONS,
+    ODD_KIND,
+    PLAIN,
+    TOOL_KINDS,
+    Conversation,
+    conversation,
+)
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.json_equality import equal_but_for_json
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, check_truncations, prepare
-from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, REFUSED, Server
+from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, EQUAL_JSON, REFUSED, Server
 from conch_ollama.errors import BadTemplateError, TemplateRefusedError
 
 Tokenizer = Callable[[str], Sequence[int]]
@@ -125,9 +134,17 @@ def _verdict(template: OllamaTemplate, reference: Reference, server: Server) -> 
         served = rendered if ready == list(one.messages) else template.execute(ready, one.tools, one.think)
     except BadTemplateError as err:
         return DIFFERS, f"[{err.message}]"
-    if rendered != server.without_bos(reference.text):
-        return DIFFERS, rendered
-    return (EQUAL if served == rendered else ALTERED), rendered
+    verdict = likeness(one, server.without_bos(reference.text), rendered)
+    return (ALTERED if verdict != DIFFERS and served != rendered else verdict), rendered
+
+
+def likeness(one: Conversation, wanted: str, rendered: str) -> str:
+    """EQUAL, EQUAL_JSON (only where there are tools) or DIFFERS."""
+    if rendered == wanted:
+        return EQUAL
+    contents = [str(message.get("content") or "") for message in one.messages]
+    alike = one.kind in TOOL_KINDS and equal_but_for_json(wanted, rendered, contents)
+    return EQUAL_JSON if alike else DIFFERS
 
 
 def _same_ids(tokenizer: Tokenizer, reference: Reference, rendered: str, server: Server) -> bool:

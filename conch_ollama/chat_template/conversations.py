@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from conch_ollama.chat_template.tool_conversations import MORE_TOOLS, TOOL_KINDS, TOOLS, tool_conversations
+
 Message = Mapping[str, Any]
 
 #: Decide a proof: every conversation of these is equal, or refused by the Jinja itself.
 ODD_KIND = "blank and odd contents"
 PLAIN = ("user", "system", "turns", "system + turns", "prefill", ODD_KIND)
-
 #: The white space of Python's str.strip.
 SPACES = (
     "\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028"
@@ -48,21 +49,6 @@ THOUGHTS = (
     "a bare thought\n</think>\n\nthe answer",
     "<think>\n\n</think>\n\nan empty thought",
     "<think>one</think>two</think>three",
-)
-
-TOOLS = (
-    {
-        "type": "function",
-        "function": {
-            "name": "weather",
-            "description": "The weather of a city",
-            "parameters": {
-                "type": "object",
-                "properties": {"city": {"type": "string", "description": "its name"}},
-                "required": ["city"],
-            },
-        },
-    },
 )
 
 
@@ -148,24 +134,21 @@ def _others() -> Iterator[Conversation]:
         kind = "thinking on" if think else "thinking off"
         yield conversation(kind, ("u", "Hi"), think=think)
         yield conversation(kind, ("s", "Be brief."), ("u", "Hi"), ("a", "Hello"), ("u", "Go on"), think=think)
-    yield conversation("tools declared", ("u", "Will it rain in Paris?"), tools=TOOLS)
-    yield conversation("tools declared", ("s", "Be brief."), ("u", "Will it rain in Paris?"), tools=TOOLS)
-    call = {"role": "assistant", "content": "", "tool_calls": [_call({"city": "Paris"})]}
-    asked: list[Message] = [{"role": "user", "content": "Rain in Paris?"}, call, {"role": "tool", "content": "dry"}]
-    yield Conversation("tools called and answered", tuple(asked), TOOLS)
-    spoken = {**call, "content": "Let me see."}
-    answered = [
-        *asked[:1],
-        spoken,
-        asked[2],
-        {"role": "assistant", "content": "No."},
-        {"role": "user", "content": "Sure?"},
-    ]
-    yield Conversation("tools called and answered", tuple(answered), TOOLS)
-
-
-def _call(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"type": "function", "function": {"name": "weather", "arguments": arguments}}
+    thoughtful = {"role": "assistant", "content": "Hello", "thinking": "A greeting.\nI greet back."}
+    yield Conversation(
+        "thoughts apart from answers",
+        ({"role": "user", "content": "Hi"}, thoughtful, {"role": "user", "content": "Go on"}),
+    )
+    yield Conversation(
+        "thoughts apart from answers",
+        (
+            *conversation("", ("s", "Be brief."), ("u", "Hi"), ("a", "Yes?"), ("u", "Hi")).messages,
+            thoughtful,
+            {"role": "user", "content": "Go on"},
+        ),
+    )
+    for kind, messages, tools in tool_conversations():
+        yield Conversation(kind, messages, tools)
 
 
 def random_conversations(seed: int, count: int) -> Iterator[Conversation]:
@@ -183,3 +166,17 @@ def random_conversations(seed: int, count: int) -> Iterator[Conversation]:
 
 
 CONVERSATIONS: tuple[Conversation, ...] = (*_plain(), *_odd(), *random_conversations(20250, 24), *_others())
+
+__all__ = [
+    "CONVERSATIONS",
+    "EDGES",
+    "MORE_TOOLS",
+    "ODD",
+    "ODD_KIND",
+    "PLAIN",
+    "SPACES",
+    "THOUGHTS",
+    "TOOLS",
+    "TOOL_KINDS",
+]
+__all__ += ["Conversation", "conversation", "random_conversations"]

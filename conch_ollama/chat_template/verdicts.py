@@ -14,7 +14,9 @@ from conch_ollama.chat_template.conversations import Conversation
 
 EQUAL, REFUSED, DIFFERS, ALTERED = "equal", "refused by the Jinja", "differs", "altered by Ollama"
 NOT_EXPRESSIBLE = "not expressible"
-_ORDER = (REFUSED, EQUAL, ALTERED, NOT_EXPRESSIBLE, DIFFERS)
+#: Where tools are: the same text and the same data, but for spacing, key order and escapes of the JSON.
+EQUAL_JSON = "equal but for JSON spacing and key order"
+_ORDER = (REFUSED, EQUAL, EQUAL_JSON, ALTERED, NOT_EXPRESSIBLE, DIFFERS)
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Server:
 @dataclass(frozen=True)
 class ClassVerdict:
     """The worst verdict of a class (refusals count only if there is nothing else), and the first conversation that
-    differs, with a unified diff in which the Jinja's side is `-`. Where no TEMPLATE can be equal: the `construct` of the
-    Jinja that stands in the way, and the `limit` of Go or Ollama that it meets."""
+    differs, with a unified diff in which the Jinja's side is `-`. Where no TEMPLATE can be equal: the `construct` of
+    the Jinja that stands in the way, and the `limit` of Go or Ollama that it meets."""
 
     verdict: str
     conversation: Conversation | None = None
@@ -52,7 +54,7 @@ class ClassVerdict:
 
     @property
     def holds(self) -> bool:
-        return self.verdict in (EQUAL, REFUSED)
+        return self.verdict in (EQUAL, EQUAL_JSON, REFUSED)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Proof:
 
     @property
     def equal_classes(self) -> int:
-        return sum(one.verdict == EQUAL for one in self.classes.values())
+        return sum(one.verdict in (EQUAL, EQUAL_JSON) for one in self.classes.values())
 
 
 def diff(wanted: str, rendered: str, name: str) -> str:

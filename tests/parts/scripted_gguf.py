@@ -117,7 +117,7 @@ def _describe(writer: gguf.GGUFWriter, vocabulary: int, context_length: int) -> 
 
 def _weights(vocabulary: int, chain: Sequence[int], architecture: str) -> dict[str, NDArray[np.float32]]:
     """`chain`: what is said, token by token. A state of the script is a row of random signs, all nearly orthogonal."""
-    states = np.random.default_rng(1).choice(np.float32([-1, 1]), (len(chain), WIDTH))
+    states = np.random.default_rng(1).choice(np.array([-1, 1], np.float32), (len(chain), WIDTH))
     embedding = np.repeat(states[:1], vocabulary, axis=0)
     head = np.zeros((vocabulary, WIDTH), np.float32)
     for state, token in enumerate(chain):
