@@ -18,6 +18,9 @@ from conch_ollama.architectures.rules import Config, Presence, Shapes
 from conch_ollama.errors import BadConfigError, UnhandledConfigError
 from conch_ollama.formats.metadata import Value, f32, u32
 
+#: Tensors of old checkpoints that say nothing: they are computed from the configuration.
+IGNORED = (r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq")
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:

@@ -116,5 +116,5 @@ LLAMA = Architecture(
     warnings=lambda config: decoder.warnings(config, TRAITS),
     config=config_from,
     generated=(Generated("rope_freqs.weight", ("frequencies",), rope_factors, restore_rope),),
-    ignored=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq"),
+    ignored=decoder.IGNORED,
 )

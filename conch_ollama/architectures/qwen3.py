@@ -63,5 +63,5 @@ QWEN3 = Architecture(
     metadata=metadata,
     warnings=lambda config: decoder.warnings(config, TRAITS),
     config=config_from,
-    ignored=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq"),
+    ignored=decoder.IGNORED,
 )
