@@ -35,8 +35,8 @@ _BLOCK = 1 << 20
 class Adapter:
     """An open adapter. `modules` maps each adapted module, in its own model's names, to the tensors of its parts.
 
-    `training` is LLaMA-Factory's `training_args.yaml`, or what the model card tells of it. `notes` are for the user:
-    which checkpoint was taken, which unquantised base belongs to it.
+    `training` is LLaMA-Factory's `training_args.yaml`, or what its web page's form or the model card tells of it.
+    `notes` are for the user: which checkpoint was taken, which unquantised base belongs to it.
     """
 
     folder: Path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conch_ollama.errors import AdapterKindError, BadConfigError, NotFoundError
+from conch_ollama.sources.adapter_board import read_board
 from conch_ollama.sources.adapter_card import read_training_card
 from conch_ollama.sources.adapter_config import CONFIG_FILE
 from conch_ollama.sources.hub_cache import is_cache_folder, snapshot_in
@@ -81,13 +82,17 @@ def find_adapter(path: Path) -> AdapterFolder:
 
 
 def read_training(found: AdapterFolder) -> dict[str, Any] | None:
-    """LLaMA-Factory's `training_args.yaml` of the adapter or its run, else what the model card says; None for neither.
+    """LLaMA-Factory's `training_args.yaml` of the adapter or its run, else what its web page's form or the model card
+    says; None for none of them.
 
     Raises `BadConfigError` for one that is not YAML, or not a table.
     """
     path = next((path for folder in (found.folder, found.run) if (path := folder / TRAINING_FILE).is_file()), None)
     if path is None:
-        return read_training_card(found.folder) or read_training_card(found.run) or None
+        places = dict.fromkeys((found.folder, found.run))
+        return next(
+            (known for read in (read_board, read_training_card) for place in places if (known := read(place))), None
+        )
     import yaml
 
     try:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.trained.mismatch import Difference, mismatch
 from conch_ollama.chat_template.trained.source import Thoughts, jinja_source
 from conch_ollama.chat_template.trained.table import Format, format_by_name, names
 
@@ -44,13 +45,14 @@ def trained_jinja(
 
 
 def from_training(training: Mapping[str, Any], *, bos_token: str, eos_token: str) -> JinjaTemplate | None:
-    """As `trained_jinja`, by LLaMA-Factory's own options (`training_args.yaml`); None where they name no template.
+    """As `trained_jinja`, by LLaMA-Factory's own options (`training_args.yaml`); None where they name no template, or
+    for stage "pt", which trains on bare texts.
 
     `enable_thinking: null` is another thing there than its absence: answers keep their thoughts, the others got the
     empty one in their prompt; so does the prompt here.
     """
     name = training.get("template")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or training.get("stage") == "pt":
         return None
     default, asked = training.get("default_system"), training.get("enable_thinking", True)
     thoughts = _thoughts(
@@ -92,4 +94,4 @@ def _jinja(
     return JinjaTemplate(source, bos_token=bos_token, eos_token=eos)
 
 
-__all__ = ["from_training", "names", "trained_jinja", "trained_stops"]
+__all__ = ["Difference", "from_training", "mismatch", "names", "trained_jinja", "trained_stops"]
