@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from conch_ollama.errors import NotFoundError, RuntimeFailedError
+from conch_ollama.errors import BadTemplateError, NotFoundError, RuntimeFailedError
 from conch_ollama.runtimes.worker_process import WorkerProcess
 
 
@@ -21,8 +21,9 @@ class LlamaCppWorker:
     """A running llama.cpp with one model.
 
     `num_ctx`: context in tokens (0: the model's own maximum); `threads`: 0 for one per core; `slots`: answers at once;
-    `gpu_layers`: -1 lets llama.cpp decide. Raises `RuntimeFailedError` if the model does not load, with what llama.cpp
-    said last.
+    `gpu_layers`: -1 lets llama.cpp decide; `continue_answers`: a conversation's last answer stays open, to be gone on
+    with; `memory_limit`: bytes of address space that the child may take, 0 for no limit. Raises `RuntimeFailedError` if
+    the model does not load, with what llama.cpp said last.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class LlamaCppWorker:
         slots: int = 1,
         gpu_layers: int = -1,
         load_timeout: float = 600.0,
+        continue_answers: bool = True,
+        memory_limit: int = 0,
     ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
@@ -46,6 +49,8 @@ class LlamaCppWorker:
                 "threads": threads or os.cpu_count() or 1,
                 "slots": slots,
                 "gpu_layers": gpu_layers,
+                "continue_answers": continue_answers,
+                "memory_limit": memory_limit,
             }
         )
         self._process = self._worker.process
@@ -85,6 +90,37 @@ class LlamaCppWorker:
         """Token ids of a text. `add_special`: with the BOS and EOS that the vocabulary asks for."""
         body = {"content": text, "add_special": add_special, "parse_special": parse_special}
         return [int(token) for token in self._ask("POST", "/tokenize", body)["tokens"]]
+
+    def apply_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        timeout: float = 60.0,
+        **options: Any,
+    ) -> str:
+        """The prompt that llama.cpp makes of a conversation by the file's own chat template, BOS left to the server.
+
+        `options` reach the template as variables (`enable_thinking` …). A last answer is taken out, and put behind the
+        generation prompt as it is, unless the worker was started with `continue_answers=False`. Raises BadTemplateError
+        where the template refuses the conversation or fails, RuntimeFailedError where the worker dies or is silent for
+        `timeout` seconds.
+        """
+        import httpx
+
+        body: dict[str, Any] = {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
+        if tools is not None:
+            body["tools"] = list(tools)
+        if options:
+            body["chat_template_kwargs"] = options
+        try:
+            response = self._client.post("/apply-template", json=body, timeout=timeout)
+        except httpx.HTTPError as err:
+            raise self._worker.failure("llama.cpp does not come to an end with the template of", _cause(err)) from err
+        if response.status_code >= 400:
+            raise BadTemplateError(f"chat template (Jinja) in llama.cpp: {_error_text(response.text)}")
+        return str(response.json()["prompt"])
 
     def complete(self, prompt: str | Sequence[int], *, max_tokens: int = 32, **options: Any) -> dict[str, Any]:
         """Greedy continuation of a prompt: llama.cpp's own answer (`content`, `tokens`, `stop_type` …)."""

@@ -12,7 +12,8 @@ import os
 import sys
 from typing import Any
 
-#: Settings that a parent may leave out. `ubatch` 0: llama.cpp's own; `pooling`: how a text becomes one vector.
+#: Settings that a parent may leave out. `ubatch` 0: llama.cpp's own; `pooling`: how a text becomes one vector;
+#: `continue_answers`: a last answer stays open; `memory_limit`: bytes of address space, 0 for as many as there are.
 DEFAULTS: dict[str, Any] = {
     "adapters": [],
     "embedding": False,
@@ -21,6 +22,8 @@ DEFAULTS: dict[str, Any] = {
     "http_threads": -1,
     "cache_ram_mib": None,
     "verbosity": None,
+    "continue_answers": True,
+    "memory_limit": 0,
 }
 
 
@@ -53,6 +56,7 @@ def parameters(settings: dict[str, Any]) -> Any:
         params.cache_ram_mib = settings["cache_ram_mib"]
     if settings["verbosity"] is not None:
         params.verbosity = settings["verbosity"]
+    params.prefill_assistant = settings["continue_answers"]
     if settings["adapters"]:
         params.lora_adapters = [_adapter(path) for path in settings["adapters"]]
         params.lora_init_without_apply = True  # each request says which of them it wants
@@ -80,6 +84,15 @@ def devices() -> list[dict[str, Any]]:
     ]
 
 
+def _limit_memory(size: int) -> None:
+    """A chat template is foreign code: what it may take is bounded where the system knows how (not on Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
 def main() -> None:
     """Serve until standard input closes."""
     # llama.cpp and its dependencies may print to descriptor 1; only our one line may reach the parent.
@@ -92,6 +105,8 @@ def main() -> None:
     settings = json.loads(sys.stdin.readline())
     import xllamacpp
 
+    if settings.get("memory_limit"):
+        _limit_memory(settings["memory_limit"])
     try:
         server = xllamacpp.Server(parameters(settings))
     except Exception as err:  # llama.cpp raises bare RuntimeError and worse; the parent says which model
