@@ -97,19 +97,22 @@ class LlamaCppWorker:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         timeout: float = 60.0,
         **options: Any,
     ) -> str:
         """The prompt that llama.cpp makes of a conversation by the file's own chat template, BOS left to the server.
 
-        `options` reach the template as variables (`enable_thinking` …). A last answer is taken out, and put behind the
-        generation prompt as it is, unless the worker was started with `continue_answers=False`. Raises BadTemplateError
-        where the template refuses the conversation or fails, RuntimeFailedError where the worker dies or is silent for
-        `timeout` seconds.
+        `options` reach the template as variables (`enable_thinking` …). With `continue_final_message` a last answer
+        never reaches the template: it is put behind the generation prompt as it is; so it is in any case unless the
+        worker was started with `continue_answers=False`. Raises BadTemplateError where the template refuses the
+        conversation or fails, RuntimeFailedError where the worker dies or is silent for `timeout` seconds.
         """
         import httpx
 
         body: dict[str, Any] = {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
+        if continue_final_message:
+            body |= {"add_generation_prompt": False, "continue_final_message": True}
         if tools is not None:
             body["tools"] = list(tools)
         if options:

@@ -1,0 +1,103 @@
+"""Holds what another Jinja engine makes of a chat template against what transformers makes of it, class by class.
+
+Pure: the engine is a function from a conversation to a prompt. The conversations, and what equal means, are those of a
+TEMPLATE's proof; what the engine renders where the Jinja itself refuses does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conch_ollama.chat_template.compare import Reference, References, Tokenizer, likeness
+from conch_ollama.chat_template.conversations import PLAIN, Conversation
+from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.verdicts import DIFFERS, REFUSED, ClassVerdict, diff
+from conch_ollama.errors import BadTemplateError
+
+Render = Callable[[Conversation], str]
+#: What stands behind a text that is to be continued while it goes through the template: transformers' own way.
+_TAG = "CONTINUE_FINAL_MESSAGE_TAG "
+
+
+@dataclass(frozen=True)
+class EngineProof:
+    """`proven`: every plain class is equal, or the Jinja refuses it. `reason`: why not, where no class says it."""
+
+    proven: bool
+    classes: Mapping[str, ClassVerdict]
+    reason: str = ""
+
+    @property
+    def equal(self) -> int:
+        """How many classes hold, the plain ones first of all."""
+        return sum((len(PLAIN) if kind in PLAIN else 1) * one.holds for kind, one in self.classes.items())
+
+
+def engine_proof(
+    jinja: JinjaTemplate,
+    render: Render,
+    *,
+    engine: str = "llama.cpp",
+    bos_token: str = "",
+    tokenizer: Tokenizer | None = None,
+    references: Iterable[Reference] | None = None,
+    spread: Callable[[Render, Iterable[Conversation]], Iterable[str]] = map,
+) -> EngineProof:
+    """Whether the engine renders what `jinja` renders, on every class of conversations.
+
+    `render` raises BadTemplateError where the engine's template refuses or fails; a conversation that ends with an
+    answer is one to continue. `spread` maps it over conversations (a pool's `map`). A leading BOS is taken off both
+    sides. Other errors of `render` pass.
+    """
+    known = References(jinja)
+    held = list(references if references is not None else (*known.plain, *known.others))
+
+    def rendered(one: Conversation) -> str:
+        try:
+            return render(one)
+        except BadTemplateError as err:
+            return f"[{err.message}]"
+
+    classes: dict[str, ClassVerdict] = {}
+    answers = iter(spread(rendered, [one.conversation for one in held if one.text is not None]))
+    for one in held:
+        kind = one.conversation.kind
+        verdict = _verdict(one, next(answers) if one.text is not None else "", engine, bos_token, tokenizer)
+        classes[kind] = classes[kind].and_then(verdict) if kind in classes else verdict
+    return EngineProof(all(kind in classes and classes[kind].holds for kind in PLAIN), classes)
+
+
+def _verdict(one: Reference, rendered: str, engine: str, bos_token: str, tokenizer: Tokenizer | None) -> ClassVerdict:
+    if one.text is None:
+        broken = one.fault and one.conversation.kind in PLAIN
+        return ClassVerdict(DIFFERS, one.conversation, one.fault) if broken else ClassVerdict(REFUSED)
+    wanted, found = one.text.removeprefix(bos_token), rendered.removeprefix(bos_token)
+    verdict = likeness(one.conversation, wanted, found)
+    if verdict != DIFFERS and wanted != found and tokenizer is not None and tokenizer(wanted) != tokenizer(found):
+        verdict = DIFFERS
+    return (
+        ClassVerdict(verdict, one.conversation, diff(wanted, found, engine))
+        if verdict == DIFFERS
+        else ClassVerdict(verdict)
+    )
+
+
+def open_ended(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with a tag behind the last text, for `cut_open` to find in the prompt."""
+    chat = [dict(message) for message in messages]
+    chat[-1]["content"] = f"{chat[-1].get('content') or ''}{_TAG}"
+    return chat
+
+
+def cut_open(text: str, final: str) -> str:
+    """The prompt up to the tag. A template that trims takes the tag's own space too; so is what precedes it.
+
+    Raises BadTemplateError where the last text is not in the prompt.
+    """
+    tag = _TAG.strip()
+    if tag not in text or final.strip() not in text:
+        raise BadTemplateError("the final message does not come back from the chat template as it was")
+    at = text.rindex(tag)
+    return text[:at] if text.startswith(_TAG, at) else text[:at].rstrip()
