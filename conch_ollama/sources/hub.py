@@ -62,9 +62,16 @@ def is_hub_id(text: str) -> bool:
 
 
 def fetch_snapshot(
-    repo: str, revision: str | None = None, *, cache: Path | None = None, endpoint: str | None = None
+    repo: str,
+    revision: str | None = None,
+    *,
+    cache: Path | None = None,
+    endpoint: str | None = None,
+    weights: bool = True,
 ) -> Snapshot:
     """The model's files in the hub's cache (`cache`, or where HF_HOME and HF_HUB_CACHE say), fetched where needed.
+
+    Without `weights` only what is small: configuration, tokenizer, chat template.
 
     Raises `NotFoundError` for a repository or revision that the hub does not have, `HubError` where it does not answer,
     refuses or breaks off, `NoSpaceError`, and `QuantizedBaseError` before the weights of a quantised model are fetched.
@@ -94,18 +101,20 @@ def fetch_snapshot(
     small = [name for name in names if any(fnmatch(name, pattern) for pattern in SMALL_FILES)]
     small += [name for name in names if name in (INDEX, PICKLE_INDEX)]
     folder = fetch(commit, map(glob.escape, small))
-    refuse_quantized(read_base_config(folder), repo)
-    weights = _weights(folder, names)
     if not weights:
+        return Snapshot(folder, repo, commit)
+    refuse_quantized(read_base_config(folder), repo)
+    files = _weights(folder, names)
+    if not files:
         raise _no_model(repo, names, endpoint)
-    for name in weights:
+    for name in files:
         if (folder / name).exists():  # also in a cache that may only be read
             continue
         try:
             fetch_blob(repo, name, commit, cache=cache, endpoint=endpoint)
         except Exception as err:
             raise _translated(err, repo, revision, endpoint) from err
-    fetch(commit, map(glob.escape, weights))
+    fetch(commit, map(glob.escape, files))
     _remember(cache, repo, revision or "main", commit)
     return Snapshot(folder, repo, commit)
 

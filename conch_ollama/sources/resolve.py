@@ -43,8 +43,11 @@ class Base:
     ollama: StoredModel | None = None
 
 
-def resolve_base(text: str | Path, *, hub: Hub = "huggingface", revision: str | None = None) -> Base:
-    """The base model, fetched if it is on a hub. `revision` is a branch, tag or commit of the hub's repository.
+def resolve_base(
+    text: str | Path, *, hub: Hub = "huggingface", revision: str | None = None, weights: bool = True
+) -> Base:
+    """The base model, fetched if it is on a hub. `revision` is a branch, tag or commit of the hub's repository. Without
+    `weights` only its small files are fetched from the Hugging Face hub.
 
     Raises `NotFoundError` that says everything that was tried, and what the place where it was found raises.
     """
@@ -55,19 +58,19 @@ def resolve_base(text: str | Path, *, hub: Hub = "huggingface", revision: str | 
     scheme, _, rest = given.partition(":")
     match scheme:
         case "hf" if _is_repo(rest):
-            return _from_hub(rest, "huggingface", revision)
+            return _from_hub(rest, "huggingface", revision, weights)
         case "modelscope" if _is_repo(rest):
             return _from_hub(rest, "modelscope", revision)
         case "ollama" if rest:
             return _from_stored(find_model(rest), revision)
     if given.startswith(_PAGE) and _is_repo(given.removeprefix(_PAGE).rstrip("/")):
-        return _from_hub(given.removeprefix(_PAGE).rstrip("/"), hub, revision)
+        return _from_hub(given.removeprefix(_PAGE).rstrip("/"), hub, revision, weights)
     if _looks_like_path(given):
         raise NotFoundError(f"{given} is not there", hint="check the path; it is taken from the current folder")
-    return _from_name(given, hub, revision)
+    return _from_name(given, hub, revision, weights)
 
 
-def _from_name(given: str, hub: Hub, revision: str | None) -> Base:
+def _from_name(given: str, hub: Hub, revision: str | None, weights: bool) -> Base:
     """A text that is no path: hub id or name of an Ollama model."""
     stored, without = _look_in_ollama(given)
     if not _is_repo(given):
@@ -83,7 +86,7 @@ def _from_name(given: str, hub: Hub, revision: str | None) -> Base:
             hint=f"say which: ollama:{given} or hf:{given}",
         )
     try:
-        return _from_hub(given, hub, revision)
+        return _from_hub(given, hub, revision, weights)
     except (NotFoundError, HubError) as err:
         tried = f"{err.message} (also tried: the path {given}, which is not there; {without})"
         raise type(err)(tried, hint=err.hint) from err
@@ -97,12 +100,14 @@ def _look_in_ollama(given: str) -> tuple[StoredModel | None, str]:
         return None, err.message
 
 
-def _from_hub(given: str, hub: Hub, revision: str | None) -> Base:
+def _from_hub(given: str, hub: Hub, revision: str | None, weights: bool = True) -> Base:
     repo, _, at = given.partition("@")
     if at and revision and at != revision:
         raise UsageError(f"two revisions of {repo} are named: {at} and {revision}", hint="name one")
     wanted = revision or at or None
-    found: Snapshot = (fetch_from_modelscope if hub == "modelscope" else fetch_snapshot)(repo, wanted)
+    found: Snapshot = (
+        fetch_from_modelscope(repo, wanted) if hub == "modelscope" else fetch_snapshot(repo, wanted, weights=weights)
+    )
     return _folder(found.path, found.repo.rpartition("/")[2], found.repo, found.revision, hub)
 
 
