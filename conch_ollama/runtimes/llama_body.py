@@ -1,0 +1,103 @@
+"""Requests in OpenAI's dialect as llama.cpp's server wants them: defaults of the model, Ollama's names, its own extras.
+
+Pure. What is wrong in a request is left for llama.cpp to refuse, but for what it would call its own fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from conch_ollama.errors import RuntimeRefusedError
+
+#: Modelfile parameter -> field of a request to llama.cpp.
+_OPTIONS = {
+    "num_predict": "max_tokens",
+    "num_keep": "n_keep",
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "typical_p": "typical_p",
+    "repeat_last_n": "repeat_last_n",
+    "repeat_penalty": "repeat_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "mirostat": "mirostat",
+    "mirostat_tau": "mirostat_tau",
+    "mirostat_eta": "mirostat_eta",
+    "seed": "seed",
+    "stop": "stop",
+}
+#: Ours or Ollama's, never llama.cpp's; `lora` is chosen by the model's name, not by the client.
+_OURS = frozenset({"think", "keep_alive", "options", "lora", "model", "stream", "stream_options"})
+
+
+def chat_request(
+    body: Mapping[str, Any],
+    *,
+    options: Mapping[str, Any],
+    system: str = "",
+    lora: Sequence[Mapping[str, Any]] | None = None,
+) -> bytes:
+    """Body of /v1/chat/completions. `options`: the model's Modelfile parameters, for what the request leaves open."""
+    request = _request(body, options, lora)
+    messages = request.get("messages")
+    if isinstance(messages, list):
+        _refuse_media(messages)
+        if system and not (messages and isinstance(messages[0], dict) and messages[0].get("role") == "system"):
+            request["messages"] = [{"role": "system", "content": system}, *messages]
+    think = body.get("think")
+    if think is not None:
+        kwargs: dict[str, Any] = {"enable_thinking": think is not False}
+        if isinstance(think, str):
+            kwargs |= {"reasoning_effort": think}
+        given = request.get("chat_template_kwargs")
+        request["chat_template_kwargs"] = {**kwargs, **(given if isinstance(given, dict) else {})}
+    if "max_completion_tokens" in request:
+        request["max_tokens"] = request.pop("max_completion_tokens")
+    return encode(request)
+
+
+def completion_request(
+    body: Mapping[str, Any], *, options: Mapping[str, Any], lora: Sequence[Mapping[str, Any]] | None = None
+) -> bytes:
+    """Body of /v1/completions."""
+    return encode(_request(body, options, lora))
+
+
+def encode(request: Mapping[str, Any]) -> bytes:
+    """JSON in ASCII: half a surrogate pair then is llama.cpp's to refuse."""
+    return json.dumps(request, separators=(",", ":")).encode("ascii")
+
+
+def _request(
+    body: Mapping[str, Any], options: Mapping[str, Any], lora: Sequence[Mapping[str, Any]] | None
+) -> dict[str, Any]:
+    # OpenAI's clients send null for what they leave open.
+    own = {key: value for key, value in body.items() if key not in _OURS and value is not None}
+    ollama = body.get("options")
+    request = {**_mapped(options), **_mapped(ollama if isinstance(ollama, Mapping) else {}), **own}
+    request |= {"stream": True, "stream_options": {"include_usage": True}}
+    if lora is not None:
+        request["lora"] = list(lora)
+    return request
+
+
+def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        _OPTIONS[key]: list(value) if isinstance(value, tuple) else value
+        for key, value in options.items()
+        if key in _OPTIONS and value is not None
+    }
+
+
+def _refuse_media(messages: list[Any]) -> None:
+    """llama.cpp without a projector calls an image its own fault (HTTP 500)."""
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else []:
+            kind = part.get("type") if isinstance(part, dict) else None
+            if isinstance(kind, str) and kind in {"image_url", "input_audio", "input_video", "file"}:
+                raise RuntimeRefusedError(f"this model takes text only, not {kind}")

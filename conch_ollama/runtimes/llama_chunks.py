@@ -1,0 +1,47 @@
+"""llama.cpp's stream, put right without parsing it: the model's name, and one time of creation throughout.
+
+llama.cpp stamps each chunk with the time of its own; clients may take `created` for part of the answer's identity. In
+JSON text `"created":` can only be a key: inside a string its quotes would be escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from conch_ollama.runtimes.protocol import Chunk
+
+_CREATED = b'"created":'
+_USAGE = b'"usage":{'
+
+
+def with_name(raw: bytes, alias: str, name: str) -> bytes:
+    """An answer of another dialect with the model's own name in it."""
+    return raw.replace(f'"model":{json.dumps(alias)}'.encode(), f'"model":{json.dumps(name)}'.encode())
+
+
+async def chat_chunks(events_data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
+    """Chunks of a chat."""
+    before, after = (f'"model":{json.dumps(text)}'.encode() for text in (alias, name))
+    created = b""
+    async for data_line in events_data:
+        raw = data_line
+        at = raw.find(_CREATED) + len(_CREATED)
+        if at >= len(_CREATED):
+            if not created:
+                created = raw[at : at + 10]
+            elif not raw.startswith(created, at):
+                raw = raw[:at] + created + raw[at + 10 :]
+        yield Chunk(raw.replace(before, after, 1))
+
+
+async def completion_chunks(events_data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
+    """Chunks of a plain completion; the usage, which llama.cpp puts into the last one, in one of its own."""
+    async for chunk in chat_chunks(events_data, alias, name):
+        if _USAGE not in chunk.raw or not chunk.data.get("choices"):
+            yield chunk
+            continue
+        last = dict(chunk.data)
+        rest: dict[str, object] = {key: last.pop(key) for key in ("usage", "timings") if key in last}
+        yield Chunk.of(last)
+        yield Chunk.of({**last, "choices": [], **rest})

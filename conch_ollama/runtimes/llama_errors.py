@@ -1,0 +1,49 @@
+"""What goes wrong at a llama.cpp worker, as our errors: its refusals, and answers that end before their end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+from conch_ollama.errors import (
+    ConchError,
+    NotSupportedError,
+    RuntimeBusyError,
+    RuntimeFailedError,
+    RuntimeRefusedError,
+)
+from conch_ollama.runtimes.worker_pool import Worker
+
+
+async def broken_off(worker: Worker, err: Exception) -> RuntimeFailedError:
+    """The error for an answer that ended before its end; if the worker died, with what llama.cpp said last."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(worker.ended.wait(), 1.5)
+    if not worker.ended.is_set():
+        return RuntimeFailedError(f"llama.cpp broke off its answer from {worker.plan.name}: {err}")
+    status = worker.process.process.returncode
+    tail = worker.last_words
+    return RuntimeFailedError(
+        f"llama.cpp ended (status {status}) in the middle of an answer from {worker.plan.name}",
+        hint="its last lines:\n" + "\n".join(tail) if tail else "it is started again",
+    )
+
+
+def refusal(status: int, body: bytes) -> ConchError:
+    """llama.cpp's error in ours. `status` 200: an error event in a stream, whose own code counts."""
+    try:
+        error = json.loads(body)["error"]
+        message, kind = str(error["message"]), str(error.get("type", ""))
+        status = int(error.get("code", status))
+    except (ValueError, KeyError, TypeError):
+        message, kind = body[:300].decode("utf-8", "replace"), ""
+    if kind == "exceed_context_size_error":
+        return RuntimeRefusedError(message, kind="context_length_exceeded", hint="or serve the model with more num_ctx")
+    if status == 501:
+        return NotSupportedError(f"llama.cpp: {message}")
+    if status == 503:
+        return RuntimeBusyError(f"llama.cpp: {message}")
+    if 400 <= status < 500 and status not in {401, 403}:
+        return RuntimeRefusedError(message, status=status, kind=kind or "invalid_request_error")
+    return RuntimeFailedError(f"llama.cpp: {message}")

@@ -1,0 +1,160 @@
+"""The models of the llama.cpp runtime: what a user says of one, and what is planned for it from machine and file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conch_ollama.errors import NotFoundError
+from conch_ollama.runtimes.gguf_card import GGUFFacts, read_facts
+from conch_ollama.runtimes.machine_fit import Fit, Machine, fit, gpu_advice
+from conch_ollama.runtimes.protocol import ModelCard
+from conch_ollama.runtimes.worker_pool import WorkerPlan
+from conch_ollama.runtimes.worker_process import worker_environment
+
+#: Name of the model inside a worker, whichever of ours it is for.
+ALIAS = "conch"
+_HTTP_THREADS = 128
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter as a GGUF, with the strength it is used at."""
+
+    path: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class LlamaCppModel:
+    """A model by name: a GGUF, and how it is run. What is 0 is chosen from the machine and the file.
+
+    `num_ctx`: tokens that one answer may use; `slots`: answers at once; `gpu_layers`: -1 leaves it to llama.cpp;
+    `keep_alive`: seconds after the last answer, negative: for ever; `options`: Modelfile parameters, for what a request
+    leaves open; `adapters`: GGUF adapters, applied to this model's answers only: models that differ in nothing else
+    but name, options and adapters share a worker.
+    """
+
+    name: str
+    path: Path
+    num_ctx: int = 0
+    threads: int = 0
+    slots: int = 0
+    gpu_layers: int = -1
+    keep_alive: float = 300.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    system: str = ""
+    adapters: tuple[Adapter, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A model with what was chosen for it. `lora`: the field of its requests, None where the worker has no adapters."""
+
+    model: LlamaCppModel
+    facts: GGUFFacts
+    fit: Fit
+    plan: WorkerPlan
+    lora: list[dict[str, Any]] | None
+
+
+def plan_all(models: Sequence[LlamaCppModel], machine: Machine) -> dict[str, Planned]:
+    """Name -> plan. Raises NotFoundError and BadFileError for files that are not there or no GGUF."""
+    beside: dict[tuple[Any, ...], list[Path]] = {}
+    for model in models:
+        known = beside.setdefault(_kin(model), [])
+        known += [adapter.path for adapter in model.adapters if adapter.path not in known]
+    entries: dict[str, Planned] = {}
+    for model in models:
+        if not model.path.is_file():
+            raise NotFoundError(f"no such file: {model.path}", hint="give the GGUF that `conch export` wrote")
+        facts = read_facts(model.path)
+        chosen = fit(facts, machine, num_ctx=model.num_ctx, slots=model.slots, threads=model.threads)
+        adapters = beside[_kin(model)]
+        for path in adapters:
+            if not path.is_file():
+                raise NotFoundError(f"no such adapter: {path}", hint="`conch export --adapter-only` writes one")
+        plan = WorkerPlan.of(model.path.name, chosen.memory, _settings(model, facts, chosen, adapters))
+        scales = {adapter.path: adapter.scale for adapter in model.adapters}
+        lora = [{"id": n, "scale": scales.get(path, 0.0)} for n, path in enumerate(adapters)] or None
+        entries[model.name] = Planned(model, facts, chosen, plan, lora)
+    return entries
+
+
+def describe(entries: Iterable[Planned], machine: Machine) -> list[str]:
+    """What was chosen, line by line."""
+    lines = []
+    for entry in entries:
+        card, fit = entry.facts.card, entry.fit
+        what = ", ".join(part for part in (card.architecture, card.quantization, _size(card.size)) if part)
+        stays = entry.model.keep_alive
+        lines.append(f"{entry.model.name}: {entry.model.path} ({what})")
+        lines.append(
+            f"  {fit.slots} answer{'s' if fit.slots > 1 else ''} at once, each up to {fit.num_ctx} tokens of "
+            f"{card.context_length}; {fit.threads} threads; about {_size(fit.memory)} when loaded; "
+            + ("stays loaded" if stays < 0 else f"unloaded after {stays:g} s without a request")
+        )
+    devices = _usable_devices() if machine.gpus - {"apple"} else None
+    lines.append(gpu_advice(machine.gpus, devices))
+    return lines
+
+
+def _settings(model: LlamaCppModel, facts: GGUFFacts, chosen: Fit, adapters: list[Path]) -> dict[str, Any]:
+    """Settings of worker.py."""
+    return {
+        "path": str(model.path),
+        "name": ALIAS,
+        "num_ctx": chosen.num_ctx * chosen.slots,
+        "threads": chosen.threads,
+        "slots": chosen.slots,
+        "gpu_layers": model.gpu_layers,
+        "adapters": [str(path) for path in adapters],
+        # A model that answers can make vectors beside it, in the same worker.
+        "embedding": True,
+        "pooling": None if facts.pooling or not facts.answers else "LAST",
+        # What reads a text whole, in one batch, needs room for it.
+        "ubatch": 0 if facts.answers else chosen.num_ctx,
+        # Each waiting connection takes a thread of that server's; they cost nothing while they wait.
+        "http_threads": _HTTP_THREADS,
+        "cache_ram_mib": max(64, chosen.memory >> 23),
+        "verbosity": 2,
+    }
+
+
+def _kin(model: LlamaCppModel) -> tuple[Any, ...]:
+    """Models that are equal in this share a worker."""
+    return (model.path, model.num_ctx, model.threads, model.slots, model.gpu_layers)
+
+
+def card_of(entry: Planned) -> ModelCard:
+    model = entry.model
+    return dataclasses.replace(
+        entry.facts.card,
+        name=model.name,
+        system=model.system,
+        version=model.version,
+        options={"num_ctx": entry.fit.num_ctx, **model.options},
+    )
+
+
+def _usable_devices() -> list[str] | None:
+    """What the installed llama.cpp can compute on besides the CPU, asked of a child: loading a driver may end it."""
+    command = [sys.executable, "-m", "conch_ollama.runtimes.worker", "--devices"]
+    try:
+        told = subprocess.run(
+            command, env=worker_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=True
+        )
+        return [f"{device['name']} ({device['description']})" for device in json.loads(told.stdout)]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count >> 20} MiB"

@@ -1,0 +1,216 @@
+"""The default runtime: llama.cpp's own server in supervised child processes, one for each base model with its adapters.
+
+Its dialect is OpenAI's, so chunks are handed through; only the model's name and one time of creation are written into
+them. Loading, unloading and crashes are worker_pool.py's business, requests llama_body.py's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefusedError
+from conch_ollama.runtimes import loopback
+from conch_ollama.runtimes.durations import keep_alive_seconds
+from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
+from conch_ollama.runtimes.llama_chunks import chat_chunks, completion_chunks, with_name
+from conch_ollama.runtimes.llama_errors import broken_off, refusal
+from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all
+from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
+from conch_ollama.runtimes.server_sent_events import events
+from conch_ollama.runtimes.vectors import decode_base64, shortened
+from conch_ollama.runtimes.worker_pool import Worker, WorkerPool
+
+_FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
+
+
+class LlamaCppRuntime:
+    """Serves GGUF files by names; see protocol.py. Must be used in one event loop.
+
+    `max_loaded`: workers at once; `memory`: bytes for all of them, None: no limit. Raises NotFoundError and
+    BadFileError for files that are not there or no GGUF.
+    """
+
+    kind = "llama.cpp"
+
+    def __init__(
+        self,
+        models: Sequence[LlamaCppModel],
+        *,
+        max_loaded: int = 3,
+        memory: int | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        self._machine = machine or look_at_machine()
+        if memory is not None:
+            self._machine = dataclasses.replace(self._machine, memory=min(self._machine.memory, memory))
+        self._pool = WorkerPool(max_loaded=max_loaded, memory=memory)
+        self._keep_alive: dict[str, float] = {}
+        self._entries = plan_all(models, self._machine)
+
+    def update(self, models: Sequence[LlamaCppModel]) -> None:
+        """Serve these instead. Running answers end as they began; workers that nobody needs go after them."""
+        entries = plan_all(models, self._machine)
+        kept = {entry.plan for entry in entries.values()}
+        for plan in {entry.plan for entry in self._entries.values()} - kept:
+            self._pool.forget(plan)
+        self._entries = entries
+
+    def describe(self) -> list[str]:
+        """What was chosen, line by line, for the start."""
+        return describe(self._entries.values(), self._machine)
+
+    async def models(self) -> list[ModelCard]:
+        return [card_of(entry) for entry in self._entries.values()]
+
+    async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+        entry = self._entry(model)
+        request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
+        async with contextlib.aclosing(self._stream(entry, body, "/v1/chat/completions", request)) as data:
+            async for chunk in chat_chunks(data, ALIAS, model):
+                yield chunk
+
+    async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+        entry = self._entry(model)
+        request = completion_request(body, options=entry.model.options, lora=entry.lora)
+        async with contextlib.aclosing(self._stream(entry, body, "/v1/completions", request)) as data:
+            async for chunk in completion_chunks(data, ALIAS, model):
+                yield chunk
+
+    async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
+        """Of a file that does not say how its texts become vectors, the last token's state is taken, as Ollama does.
+        `truncate`: cut what is too long instead of refusing it; `dimensions`: the first of them, made unit length."""
+        entry = self._entry(model)
+        async with self._lease(entry, options) as worker:
+            texts = [text if isinstance(text, str) else list(text) for text in inputs]
+            if options.get("truncate"):
+                texts = await self._cut(worker, entry, texts)
+            request: dict[str, Any] = {"input": texts, "encoding_format": "base64"}
+            if entry.lora is not None:
+                request["lora"] = entry.lora
+            found = json.loads(await self._whole(worker, "/v1/embeddings", encode(request)))
+        ordered = sorted(found["data"], key=lambda item: int(item["index"]))
+        vectors = [decode_base64(item["embedding"]) for item in ordered]
+        dimensions = options.get("dimensions")
+        if isinstance(dimensions, int) and dimensions > 0:
+            vectors = [shortened(vector, dimensions) for vector in vectors]
+        return Embeddings(vectors, int(found["usage"]["prompt_tokens"]))
+
+    async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
+        entry = self._entry(model)
+        if path not in _FORWARDED:
+            raise NotSupportedError(f"llama.cpp has no {path}")
+        request = {**body, "model": model}
+        if entry.lora is not None:
+            request["lora"] = entry.lora
+        pieces = self._pieces(entry, body, path, encode(request))
+        first = await anext(pieces, b"")  # so that a refusal is raised here, before anything is sent
+
+        async def answer() -> AsyncGenerator[bytes, None]:
+            async with contextlib.aclosing(pieces):
+                yield with_name(first, ALIAS, model)
+                async for piece in pieces:
+                    yield with_name(piece, ALIAS, model)
+
+        return answer()
+
+    async def load(self, model: str, keep_alive: float | None = None) -> None:
+        entry = self._entry(model)
+        async with self._lease(entry, {} if keep_alive is None else {"keep_alive": keep_alive}):
+            pass
+
+    async def unload(self, model: str) -> None:
+        self._pool.retire(self._entry(model).plan)
+
+    async def health(self) -> Health:
+        loaded = self._pool.loaded()
+        names = {name: loaded[entry.plan] for name, entry in self._entries.items() if entry.plan in loaded}
+        return Health(ok=True, loaded=names, restarts=self._pool.restarts)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    def _entry(self, name: str) -> Planned:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise NotFoundError(
+                f"no model {name}",
+                hint=f"there is: {', '.join(self._entries)}",
+            ) from None
+
+    def _lease(self, entry: Planned, body: Body) -> contextlib.AbstractAsyncContextManager[Worker]:
+        name = entry.model.name
+        wanted = keep_alive_seconds(body.get("keep_alive"))
+        if wanted is not None:
+            self._keep_alive[name] = wanted
+        return self._pool.lease(entry.plan, self._keep_alive.get(name, entry.model.keep_alive))
+
+    async def _stream(self, entry: Planned, body: Body, path: str, request: bytes) -> AsyncGenerator[bytes, None]:
+        """The data of each event of an answer."""
+        if not entry.facts.answers:
+            raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
+        async with contextlib.aclosing(self._pieces(entry, body, path, request)) as pieces:
+            async for data in events(pieces):
+                if data.startswith(b'{"error"'):
+                    raise refusal(200, data)
+                yield data
+
+    async def _pieces(self, entry: Planned, body: Body, path: str, request: bytes) -> AsyncGenerator[bytes, None]:
+        """An answer's bytes as they come."""
+        async with contextlib.AsyncExitStack() as stack:
+            worker = await stack.enter_async_context(self._lease(entry, body))
+            try:
+                answer = await loopback.ask(worker.address, worker.key, "POST", path, request)
+            except loopback.NotListeningError:
+                # It died a moment ago, so nothing was begun: once more, with the next one.
+                self._pool.broken(worker)
+                await stack.aclose()
+                worker = await stack.enter_async_context(self._lease(entry, body))
+                answer = await _ask(worker, path, request)
+            except loopback.BrokenAnswerError as err:
+                raise await broken_off(worker, err) from err
+            stack.callback(answer.close)
+            if answer.status >= 400:
+                raise refusal(answer.status, await answer.read())
+            try:
+                async for piece in answer.pieces():
+                    yield piece
+            except loopback.BrokenAnswerError as err:
+                raise await broken_off(worker, err) from err
+
+    async def _whole(self, worker: Worker, path: str, request: bytes) -> bytes:
+        answer = await _ask(worker, path, request)
+        try:
+            found = await answer.read()
+        except loopback.BrokenAnswerError as err:
+            raise await broken_off(worker, err) from err
+        finally:
+            answer.close()
+        if answer.status >= 400:
+            raise refusal(answer.status, found)
+        return found
+
+    async def _cut(self, worker: Worker, entry: Planned, texts: list[str | list[int]]) -> list[str | list[int]]:
+        """Texts that may be too long as token ids that are not: a token is at least a byte."""
+        limit = entry.fit.num_ctx - 1
+        cut: list[str | list[int]] = []
+        for text in texts:
+            if isinstance(text, str) and len(text.encode("utf-8", "replace")) >= limit:
+                request = encode({"content": text, "add_special": True})
+                tokens = json.loads(await self._whole(worker, "/tokenize", request))["tokens"]
+                cut.append(tokens[:limit] if len(tokens) > limit else text)
+            else:
+                cut.append(text[:limit] if isinstance(text, list) else text)
+        return cut
+
+
+async def _ask(worker: Worker, path: str, request: bytes) -> loopback.LoopbackAnswer:
+    try:
+        return await loopback.ask(worker.address, worker.key, "POST", path, request)
+    except loopback.BrokenAnswerError as err:
+        raise await broken_off(worker, err) from err

@@ -1,0 +1,119 @@
+"""Chooses what is left open (context, answers at once, threads) from the machine and the model's file.
+
+Pure but for looking at the machine. Sizes in bytes, estimated from above: weights whole, the context's cache in f16,
+and llama.cpp's buffers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from conch_ollama.runtimes.gguf_card import GGUFFacts
+
+_OVERHEAD = 96 << 20
+_UBATCH = 512
+_SLOTS = (8, 4, 2, 1)
+_CONTEXT, _LEAST_CONTEXT = 8192, 2048
+_WHEELS = "pip install xllamacpp --force-reinstall --index-url https://xorbitsai.github.io/xllamacpp/whl"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`memory`: what may be used; `gpus`: what can be seen of "nvidia", "amd", "apple" without a library."""
+
+    memory: int
+    cores: int
+    gpus: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one worker is started with. `memory`: what it will take, about."""
+
+    num_ctx: int
+    slots: int
+    threads: int
+    memory: int
+
+
+def look_at_machine() -> Machine:
+    """This machine; limits of a container count."""
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Two threads of one core share its arithmetic: a second one slows ggml down.
+    cores = min(cores, psutil.cpu_count(logical=False) or cores)
+    memory = psutil.virtual_memory()
+    return Machine(
+        memory=min([memory.available, *_container_memory()]), cores=min([cores, *_container_cores()]), gpus=_gpus()
+    )
+
+
+def fit(facts: GGUFFacts, machine: Machine, *, num_ctx: int = 0, slots: int = 0, threads: int = 0) -> Fit:
+    """Fill in what is 0. At least 2048 tokens and one answer, even if that is more than there is."""
+    trained = facts.card.context_length or _LEAST_CONTEXT
+    room = max(0, int(machine.memory * 0.8) - facts.card.size - _buffers(facts)) // 2
+    if not num_ctx:
+        num_ctx = min(trained, _CONTEXT)
+        while num_ctx > _LEAST_CONTEXT and num_ctx * facts.token_bytes > room:
+            num_ctx //= 2
+    num_ctx = min(num_ctx, trained)
+    if not slots:
+        slots = next((n for n in _SLOTS if n * num_ctx * facts.token_bytes <= room), 1)
+    memory = facts.card.size + num_ctx * slots * facts.token_bytes + _buffers(facts)
+    return Fit(num_ctx, slots, threads or machine.cores, memory)
+
+
+def _buffers(facts: GGUFFacts) -> int:
+    widest = max(facts.vocabulary, facts.card.embedding_length * 8)
+    return _OVERHEAD + widest * _UBATCH * 4
+
+
+def gpu_advice(gpus: frozenset[str], devices: list[str] | None) -> str:
+    """One line on GPUs. `devices`: what the installed llama.cpp can use, None where it was not asked."""
+    if devices:
+        return f"GPU: {', '.join(devices)}"
+    if "apple" in gpus and devices is None:
+        return "GPU: Metal"
+    wheels = {"nvidia": f"{_WHEELS}/cu128", "amd": f"{_WHEELS}/rocm-6.4.1"}
+    for kind, wheel in wheels.items():
+        if kind in gpus:
+            return f"GPU: there is one ({kind}), and the installed xllamacpp can't use it; one that can: {wheel}"
+    return "GPU: none found"
+
+
+def _gpus() -> frozenset[str]:
+    found = set()
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        found.add("apple")
+    if Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
+        found.add("nvidia")
+    if Path("/dev/kfd").exists():
+        found.add("amd")
+    return frozenset(found)
+
+
+def _container_memory() -> list[int]:
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = _read(file)
+        if text.isdigit() and int(text) < 1 << 60:
+            return [int(text)]
+    return []
+
+
+def _container_cores() -> list[int]:
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period):
+        return [max(1, int(quota) // int(period))]
+    return []
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
