@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conch_ollama.chat_template.capabilities import go_capabilities, is_bypassed
-from conch_ollama.chat_template.compare import Compared, Tokenizer
+from conch_ollama.chat_template.compare import Compared, Tokenizer, likeness
 from conch_ollama.chat_template.conversations import PLAIN, Conversation
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, collate
@@ -121,7 +121,7 @@ def _only_joined(subject: Subject, one: Compared) -> bool:
         text = subject.jinja.render(joined, continue_final_message=chat.is_prefill, tools=chat.tools, **options)
     except BadTemplateError:
         return False
-    return subject.server.without_bos(text) == one.rendered
+    return likeness(chat, subject.server.without_bos(text), one.rendered) != DIFFERS
 
 
 def who_writes(server: Server) -> str:
