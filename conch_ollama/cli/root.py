@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "Base model + adapters to quantised GGUF, Modelfile and export.json.",
     "register": "Create the exported model in Ollama, check it, ask it one question.",
     "up": "Export, register and chat, in one go.",
+    "template": "Compile a chat template to an Ollama TEMPLATE and prove it; judge a Modelfile.",
     "chat": "Chat in the terminal, with Ollama or without it.",
     "inspect": "Show what a GGUF, a Hugging Face folder or an adapter holds.",
     "doctor": "Versions, runtimes, Ollama, disk, memory: what to use here.",
