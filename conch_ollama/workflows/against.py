@@ -21,6 +21,7 @@ from conch_ollama.workflows.proofs import why_unproven
 from conch_ollama.workflows.template import Proven, prove_format, prove_given
 
 _QUESTION = ({"role": "user", "content": "Hi"},)
+_ANSWER = "ZqAnswerqZ"
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,22 @@ def _template(chat: ChatFormat, held: Proven, best: Proven) -> Iterator[Finding]
 
 
 def _stops(modelfile: Modelfile, chat: ChatFormat, best: Proven) -> Iterator[Finding]:
+    """Wrong is only the lack of one that ends an answer, where the vocabulary does not end there by itself."""
     given = modelfile.parameters.get("stop", ())
+    ends = _after_an_answer(chat)
     for stop in best.stops:
-        if stop not in (given if isinstance(given, tuple) else (given,)):
-            by_itself = stop in chat.ends or stop == chat.eos_token
-            yield Finding(
-                "missing-stop",
-                f"PARAMETER stop lacks {stop!r}" + (", at which the vocabulary ends by itself" if by_itself else ""),
-                wrong=not by_itself,
-                advice="" if by_itself else f'add: PARAMETER stop "{stop}"',
-            )
+        if stop in (given if isinstance(given, tuple) else (given,)):
+            continue
+        by_itself = stop in chat.ends or stop == chat.eos_token
+        wrong = not by_itself and (ends is None or stop in ends)
+        text = f"PARAMETER stop lacks {stop!r}" + (", at which the vocabulary ends by itself" if by_itself else "")
+        yield Finding("missing-stop", text, wrong, advice=f'add: PARAMETER stop "{stop}"' if wrong else "")
+
+
+def _after_an_answer(chat: ChatFormat) -> str | None:
+    """What the model was trained to write after an answer; None where that can't be seen."""
+    try:
+        text = chat.jinja.render([*_QUESTION, {"role": "assistant", "content": _ANSWER}], add_generation_prompt=False)
+    except BadTemplateError:
+        return None
+    return text.rpartition(_ANSWER)[2] or None
