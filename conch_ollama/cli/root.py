@@ -19,6 +19,7 @@ COMMANDS = {
     "up": "Export, register and chat, in one go.",
     "template": "Compile a chat template to an Ollama TEMPLATE and prove it; judge a Modelfile.",
     "chat": "Chat in the terminal, with Ollama or without it.",
+    "serve": "One HTTP door for every client, in front of llama.cpp, Ollama or a URL.",
     "inspect": "Show what a GGUF, a Hugging Face folder or an adapter holds.",
     "doctor": "Versions, runtimes, Ollama, disk, memory: what to use here.",
     "demo": "The magic conch, from the embedded base and adapter to its first answers.",

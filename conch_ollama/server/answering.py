@@ -1,0 +1,127 @@
+"""One answer from beginning to end: a place in the queue, the runtime's stream, time-outs, figures, the audit's line.
+
+Knows no dialect: chunks go to whoever listens, as the runtime gave them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from conch_ollama.errors import RuntimeFailedError
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings
+from conch_ollama.server.access import Caller
+from conch_ollama.server.errors import Refusal, refusal_of
+from conch_ollama.server.registry import Served
+
+if TYPE_CHECKING:
+    from conch_ollama.server.shim import Shim
+
+Listener = Callable[[Chunk], Awaitable[None]]
+
+
+@dataclass
+class Tally:
+    """What one answer was: for the metrics and the audit. Times in seconds, `begun` on the wall clock."""
+
+    begun: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.perf_counter)
+    queued_s: float = 0.0
+    first_s: float | None = None
+    total_s: float = 0.0
+    chunks: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    id: str = ""
+    result: str = "ok"
+    usage: dict[str, Any] | None = None
+
+    def note(self, chunk: Chunk) -> None:
+        """Look at a chunk as little as may be: usage stands in the last ones only, the id in the first."""
+        if self.first_s is None:
+            self.first_s = time.perf_counter() - self.clock
+            self.id = str(chunk.data.get("id", ""))
+        self.chunks += 1
+        if b'"usage"' in chunk.raw and isinstance(usage := chunk.data.get("usage"), dict):
+            self.usage = usage
+            self.prompt_tokens = int(usage.get("prompt_tokens") or 0)
+            self.completion_tokens = int(usage.get("completion_tokens") or 0)
+
+
+@dataclass
+class Job:
+    """A request that a model is to answer. `kind`: "chat", "complete" or "embed"; `body` in OpenAI's dialect."""
+
+    served: Served
+    caller: Caller
+    kind: str
+    body: dict[str, Any]
+    endpoint: str
+    request_id: str
+    address: str
+    tally: Tally = field(default_factory=Tally)
+
+
+@asynccontextmanager
+async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIterator[None]:
+    """In a place of the model's queue; however it ends, it is counted and, where asked for, written to the audit."""
+    tally, limits = job.tally, shim.settings.limits
+    try:
+        with shim.leases.held(job.served.runtime):
+            async with shim.queue_of(job.served).place(job.caller.name, limits.queue_s):
+                tally.queued_s = time.perf_counter() - tally.clock
+                yield
+    except (asyncio.CancelledError, GeneratorExit):
+        tally.result = "cancelled"
+        raise
+    except TimeoutError as err:
+        tally.result = "timeout"
+        what = "did not begin to answer" if tally.first_s is None else "did not end its answer"
+        seconds = limits.first_token_s if tally.first_s is None else limits.total_s
+        raise Refusal(504, f"The model {what} within {seconds:g} s.", "timeout") from err
+    except Exception as err:
+        refusal = refusal_of(err)
+        tally.result = refusal.code or str(refusal.status)
+        raise
+    finally:
+        tally.total_s = time.perf_counter() - tally.clock
+        shim.answered(job, kept)
+
+
+async def answer(shim: Shim, job: Job, listen: Listener) -> None:
+    """Have the job done; every chunk goes to `listen`. Raises Refusal and the runtime's errors.
+
+    Being cancelled stops the generation.
+    """
+    kept: list[Chunk] | None = [] if shim.keeps_texts else None
+    limits = shim.settings.limits
+    async with _accounted(shim, job, kept):
+        await _listen(job, limits.first_token_s, limits.total_s, listen, kept)
+
+
+async def embed(shim: Shim, job: Job, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
+    """Have texts embedded. Raises Refusal and the runtime's errors."""
+    async with _accounted(shim, job, None):
+        async with asyncio.timeout(shim.settings.limits.first_token_s):
+            found = await job.served.runtime.embed(job.served.model, inputs, options)
+        job.tally.prompt_tokens = found.tokens
+        return found
+
+
+async def _listen(job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None) -> None:
+    runtime, model = job.served.runtime, job.served.model
+    stream = runtime.chat(model, job.body) if job.kind == "chat" else runtime.complete(model, job.body)
+    async with asyncio.timeout(first_s) as clock, aclosing(stream):
+        async for chunk in stream:
+            if job.tally.first_s is None:
+                clock.reschedule(asyncio.get_running_loop().time() + total_s)
+            job.tally.note(chunk)
+            if kept is not None:
+                kept.append(chunk)
+            await listen(chunk)
+    if job.tally.first_s is None:
+        raise RuntimeFailedError(f"the runtime of {job.served.name} ended its answer before it began")

@@ -1,0 +1,82 @@
+"""The FastAPI app of the shim: door, routes and errors put together. Opens no socket (that is `listen`)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from conch_ollama.runtimes.protocol import Runtime
+from conch_ollama.server.door import Door
+from conch_ollama.server.errors import Refusal
+from conch_ollama.server.responses import failed, refused
+from conch_ollama.server.schemas.documents import document
+from conch_ollama.server.settings import Settings
+from conch_ollama.server.shim import Shim
+from conch_ollama.version import __version__
+
+#: Modules of conch_ollama.server.routes, each with a `router`.
+ROUTES = ("openai", "health", "metrics")
+
+
+def make_app(settings: Settings, runtimes: Mapping[str, Runtime]) -> FastAPI:
+    """The shim in front of `runtimes` (by the names that `settings.models` uses).
+
+    Closes them when it ends. `app.state.shim` is its state. Raises UsageError, BadConfigError, NotWritableError.
+    """
+    shim = Shim(settings, runtimes)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await shim.registry.refresh(0)
+        try:
+            yield
+        finally:
+            await shim.close()
+
+    app = FastAPI(
+        title="conch",
+        description="One door for every client: OpenAI's and Ollama's dialects, and /generate.",
+        version=__version__,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.shim = shim
+    for name in ROUTES:
+        app.include_router(importlib.import_module(f"conch_ollama.server.routes.{name}").router)
+    app.add_exception_handler(Refusal, _refuse)
+    app.add_exception_handler(HTTPException, _refuse_http)
+    app.add_exception_handler(Exception, _fail)
+    app.add_middleware(Door, shim=shim)
+    app.openapi = _documented(app)  # type: ignore[method-assign]
+    return app
+
+
+def _documented(app: FastAPI) -> Any:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = document(app)
+        return app.openapi_schema
+
+    return openapi
+
+
+async def _refuse(request: Request, err: Exception) -> Response:
+    assert isinstance(err, Refusal)  # noqa: S101 - registered for it
+    return refused(request.url.path, err)
+
+
+async def _refuse_http(request: Request, err: Exception) -> Response:
+    """What the framework refuses: paths and methods that are none."""
+    assert isinstance(err, HTTPException)  # noqa: S101 - registered for it
+    message = "There is no such path." if err.status_code == 404 else err.detail
+    return refused(request.url.path, Refusal(err.status_code, message, headers=err.headers or {}))
+
+
+async def _fail(request: Request, err: Exception) -> Response:
+    return failed(request.url.path, err)[1]

@@ -1,0 +1,83 @@
+"""A request's JSON: its size and depth are checked before it is parsed, what UTF-8 or JSON can't carry on is refused.
+
+The size is kept by the door, which counts as the body comes in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from conch_ollama.server.errors import Refusal
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from starlette.requests import Request
+
+    Model = TypeVar("Model", bound=BaseModel)
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MOVES = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+
+
+def check_depth(raw: bytes, limit: int) -> None:
+    """Refuse JSON that is nested deeper than `limit`, without parsing it."""
+    if raw.count(b"[") + raw.count(b"{") <= limit:
+        return
+    depth = 0
+    for match in _BRACKETS.finditer(raw):
+        depth += _MOVES.get(match[0], 0)
+        if depth > limit:
+            raise Refusal(400, f"The JSON is nested deeper than {limit} levels.", "json_too_deep")
+
+
+def parse_object(raw: bytes, depth: int) -> dict[str, Any]:
+    """The JSON object in `raw`. Raises Refusal (400) for anything else, NaN and lone surrogates among it."""
+    check_depth(raw, depth)
+    try:
+        found = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
+        if _SURROGATE.search(raw):
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as err:  # UnicodeError is a ValueError
+        raise Refusal(400, f"The body is not JSON in UTF-8: {_plain(err)}", "invalid_json") from err
+    if not isinstance(found, dict):
+        raise Refusal(400, "The body must be a JSON object.", "invalid_json")
+    return found
+
+
+def _plain(err: Exception) -> str:
+    return "text that is not UTF-8" if isinstance(err, UnicodeError) else str(err)
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+async def read_body(request: Request, model: type[Model], depth: int) -> dict[str, Any]:
+    """The request's JSON, checked against `model`: the object as it came, unknown fields kept.
+
+    A body is read as JSON whatever Content-Type says: curl's users leave it out.
+    """
+    return validated(parse_object(await request.body(), depth), model)
+
+
+def validated(body: dict[str, Any], model: type[Model]) -> dict[str, Any]:
+    """`body` itself, if it fits `model`; Refusal (400) with the first field that does not."""
+    from pydantic import ValidationError
+
+    try:
+        model.model_validate(body)
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refusal(400, f"{where}: {first['msg']}", "invalid_value", where or None) from err
+    return body

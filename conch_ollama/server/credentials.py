@@ -1,0 +1,79 @@
+"""Who sends a request: by API key, by token, by the network it comes from. What they may use is `access`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from conch_ollama.server.access import ANYONE, Caller, parse_address, within
+from conch_ollama.server.errors import Refusal
+from conch_ollama.server.jwt import TokenReader, unknown_caller
+from conch_ollama.server.keys import KeyFile
+from conch_ollama.server.settings import Address, Network, Security
+
+
+class Credentials:
+    """Tells callers apart. Without any credentials set everybody is the same caller, and any Bearer is accepted."""
+
+    def __init__(self, security: Security) -> None:
+        self._security = security
+        self._keys = KeyFile(security.keys) if security.keys is not None else None
+        if self._keys is not None:
+            self._keys.load()
+        self._tokens = TokenReader(security.tokens) if security.tokens is not None else None
+        if self._tokens is not None:
+            self._tokens.check()
+
+    async def identify(self, presented: str | None, address: Address | None) -> Caller:
+        """The caller. `presented`: its key or token. Raises Refusal (401, 403)."""
+        if not self._security.closed:
+            return ANYONE
+        refusal: Refusal | None = None
+        if presented:
+            try:
+                return await self._by_secret(presented, address)
+            except Refusal as err:
+                # Chat programs always send some key; where the network is trusted that must not lock them out.
+                refusal = err
+        if within(address, self._security.networks):
+            return Caller(
+                f"network {address}", "network", self._security.network_models, rate=self._security.network_rate
+            )
+        raise refusal or unknown_caller("A key is needed: send it as `Authorization: Bearer KEY`.")
+
+    async def _by_secret(self, presented: str, address: Address | None) -> Caller:
+        key = self._keys.find(presented) if self._keys is not None else None
+        if key is not None:
+            caller = key.caller()
+            if caller.networks and not within(address, caller.networks):
+                raise Refusal(403, "The key may not be used from here.", "address_not_allowed")
+            return caller
+        if self._tokens is not None and presented.count(".") == 2:
+            return await self._tokens.caller(presented)
+        raise unknown_caller("The key is not known.")
+
+
+def presented_secret(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """The key or token in a request's headers: Authorization, or as Azure's and Anthropic's clients send it."""
+    found = dict(headers)
+    scheme, _, value = found.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return value.strip().decode("latin-1") or None
+    other = found.get(b"x-api-key") or found.get(b"api-key")
+    return other.decode("latin-1") if other else None
+
+
+def client_address(peer: str | None, forwarded: Sequence[bytes], proxies: Sequence[Network]) -> Address | None:
+    """The client's own address: the peer's, unless that is a trusted proxy; then the last in X-Forwarded-For that is
+    none of them. What stands further left anybody could have written."""
+    address = parse_address(peer) if peer else None
+    if not proxies or not within(address, proxies):
+        return address
+    hops = [part.strip() for line in forwarded for part in line.decode("latin-1").split(",")]
+    for hop in reversed(hops):
+        found = parse_address(hop.removeprefix("[").partition("]")[0])
+        if found is None:
+            return address
+        address = found
+        if not within(found, proxies):
+            return found
+    return address

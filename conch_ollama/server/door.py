@@ -1,0 +1,213 @@
+"""The first thing a request meets, before any route: Host, Origin, CORS, who it is, how often, how large.
+
+A plain ASGI layer. It reads the whole body, bounded in size and time, so that nothing behind it waits on a slow client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from conch_ollama.server.access import ANYONE
+from conch_ollama.server.credentials import Credentials, client_address, presented_secret
+from conch_ollama.server.errors import Refusal
+from conch_ollama.server.origins import cors_headers, host_allowed, origin_allowed, preflight_headers
+from conch_ollama.server.rates import Rates
+from conch_ollama.server.responses import failed
+from conch_ollama.server.settings import Security
+from conch_ollama.server.shim import Shim
+from conch_ollama.server.visitors import KEY, Visitor
+
+log = logging.getLogger(__name__)
+_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
+#: What tells nothing about models or callers, and so needs no key.
+_OPEN = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
+#: Refused bodies up to this many times the limit are read to their end, so that the client gets to read why.
+_DRAIN = 8
+
+
+class Door:
+    """Lets requests in or refuses them; a new configuration brings new `credentials` and rates stay."""
+
+    def __init__(self, app: ASGIApp, shim: Shim) -> None:
+        self._app = app
+        self._shim = shim
+        self._rates = Rates()
+        self._security: Security | None = None
+        self._credentials = self._current_credentials()
+
+    def _current_credentials(self) -> Credentials:
+        security = self._shim.settings.security
+        if security is not self._security:
+            self._credentials = Credentials(security)
+            self._security = security
+        return self._credentials
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await _Visit(self, scope, receive, send).run()
+
+
+class _Visit:
+    """One request at the door."""
+
+    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+        self._door = door
+        self._shim = door._shim
+        self._scope = scope
+        self._receive = receive
+        self._raw_send = send
+        self._headers = dict(scope["headers"])
+        given = self._headers.get(b"x-request-id", b"")
+        self._id = given if _ID.fullmatch(given) else secrets.token_hex(8).encode()
+        self._extra: list[tuple[bytes, bytes]] = [(b"x-request-id", self._id)]
+        self._begun = time.perf_counter()
+        self._status = 0
+
+    async def run(self) -> None:
+        scope = self._scope
+        # Until it is known better: what refuses a request early needs somebody to refuse.
+        scope[KEY] = Visitor(ANYONE, None, self._id.decode())
+        try:
+            if await self._answered_preflight():
+                return
+            await self._let_in()
+            receive = await self._whole_body()
+        except Exception as err:  # the border: ours are translated, others logged
+            _, response = failed(scope["path"], err)
+            await response(scope, self._receive, self._send)
+        else:
+            await self._door._app(scope, receive, self._send)
+        finally:
+            self._shim.metrics.responses.labels(str(self._status)).inc()
+            self._log()
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._extra]
+        await self._raw_send(message)
+
+    def _text(self, name: bytes) -> str | None:
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    async def _answered_preflight(self) -> bool:
+        """Checks Host and Origin; answers OPTIONS."""
+        security = self._shim.settings.security
+        host, origin = self._text(b"host"), self._text(b"origin")
+        # With keys a rebound name gains nothing, unless the names are listed.
+        if (not security.closed and not security.insecure) or security.hosts:
+            hosts = [line for name, line in self._scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or not host_allowed(host, security.hosts):
+                raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
+        if origin is None:
+            if self._scope["method"] != "OPTIONS":
+                return False
+            raise Refusal(400, "OPTIONS is for preflights, which have an Origin.", "invalid_request")
+        if not origin_allowed(origin, host, security.origins):
+            raise Refusal(403, "Pages from this origin may not call; list it under `origins`.", "origin_not_allowed")
+        self._extra += cors_headers(origin)
+        if self._scope["method"] != "OPTIONS":
+            return False
+        asked = self._text(b"access-control-request-headers") or ""
+        private = self._text(b"access-control-request-private-network") == "true"
+        await self._send({"type": "http.response.start", "status": 204, "headers": preflight_headers(asked, private)})
+        await self._send({"type": "http.response.body", "body": b""})
+        return True
+
+    async def _let_in(self) -> None:
+        scope, security = self._scope, self._shim.settings.security
+        peer = scope["client"][0] if scope.get("client") else None
+        forwarded = [line for name, line in scope["headers"] if name == b"x-forwarded-for"]
+        address = client_address(peer, forwarded, security.proxies)
+        credentials = self._door._current_credentials()
+        if scope["path"] in _OPEN:
+            scope[KEY] = Visitor(ANYONE, address, self._id.decode())
+            return
+        caller = await credentials.identify(presented_secret(scope["headers"]), address)
+        scope[KEY] = Visitor(caller, address, self._id.decode())
+        self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
+
+    async def _whole_body(self) -> Receive:
+        """The body read to its end. Raises Refusal for one that is too large (413) or too slow (408)."""
+        limits = self._shim.settings.limits
+        length = self._text(b"content-length")
+        if length is None and b"transfer-encoding" not in self._headers:
+            return self._receive
+        if length is not None and length.isdigit() and int(length) > limits.body_bytes:
+            await self._drain(limits.body_s)
+            raise _too_large(limits.body_bytes)
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(limits.body_s):
+                while (message := await self._receive())["type"] == "http.request":
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+                    if size > limits.body_bytes:
+                        pieces.clear()
+                        await self._drain(limits.body_s)
+                        raise _too_large(limits.body_bytes)
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError as err:
+            self._extra.append((b"connection", b"close"))
+            raise Refusal(408, f"The body did not come within {limits.body_s:g} s.", "timeout") from err
+        return _replay(b"".join(pieces), self._receive)
+
+    async def _drain(self, seconds: float) -> None:
+        """Read on and forget: a client that can't send its body often doesn't read the answer."""
+        self._extra.append((b"connection", b"close"))
+        left = _DRAIN * self._shim.settings.limits.body_bytes
+        try:
+            async with asyncio.timeout(seconds):
+                while left > 0 and (message := await self._receive())["type"] == "http.request":
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+    def _log(self) -> None:
+        visitor: Visitor = self._scope[KEY]
+        log.info(
+            "request",
+            extra={
+                "request": visitor.request_id,
+                "caller": visitor.caller.name,
+                "address": str(visitor.address or ""),
+                "method": self._scope["method"],
+                "path": self._scope["path"],
+                "status": self._status,
+                "seconds": round(time.perf_counter() - self._begun, 4),
+            },
+        )
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, f"The body is larger than {limit} bytes.", "body_too_large")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Gives the body once, then what comes: the client's hanging up."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replay

@@ -1,0 +1,62 @@
+"""From a checked body to a job: the model is found, defaults stand where the request is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from conch_ollama.server.answering import Job
+from conch_ollama.server.errors import Refusal, busy
+from conch_ollama.server.shim import shim_of
+from conch_ollama.server.visitors import visitor_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from conch_ollama.server.registry import Served
+
+
+async def find_model(request: Request, name: str | None) -> Served:
+    """The model that the request may use. Raises Refusal."""
+    visitor = visitor_of(request)
+    return await shim_of(request).registry.find(name, visitor.caller, visitor.address)
+
+
+async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint: str) -> Job:
+    """A job for the model that `body` names. `kind`: "chat", "complete" or "embed". Raises Refusal."""
+    shim = shim_of(request)
+    if shim.draining:
+        raise busy(503, "The server is ending.", 5, "shutting_down")
+    visitor = visitor_of(request)
+    served = await find_model(request, body.get("model"))
+    filled = _with_defaults(body, served, shim.settings.limits.max_tokens if kind != "embed" else None)
+    if kind == "chat":
+        filled["messages"] = _messages(filled["messages"], served.settings.system)
+    address = "" if visitor.address is None else str(visitor.address)
+    return Job(served, visitor.caller, kind, filled, endpoint, visitor.request_id, address)
+
+
+def _with_defaults(body: Mapping[str, Any], served: Served, cap: int | None) -> dict[str, Any]:
+    filled = {key: value for key, value in body.items() if value is not None}
+    for key, value in served.settings.defaults.items():
+        filled.setdefault(key, value)
+    if cap is not None:
+        given = [key for key in ("max_tokens", "max_completion_tokens") if key in filled] or ["max_tokens"]
+        for key in given:
+            filled[key] = min(filled.get(key, cap), cap)
+    return filled
+
+
+def _messages(messages: list[dict[str, Any]], system: str | None) -> list[dict[str, Any]]:
+    """`developer` is the newer name of `system`, which chat templates don't know."""
+    found = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
+    if system and all(m["role"] != "system" for m in found):
+        found.insert(0, {"role": "system", "content": system})
+    return found
+
+
+def only_one(prompts: list[Any]) -> Any:
+    """The only prompt of a list. Raises Refusal for more."""
+    if len(prompts) != 1:
+        raise Refusal(400, "Several prompts can't be answered in one stream.", "invalid_value", "prompt")
+    return prompts[0]

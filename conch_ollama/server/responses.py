@@ -1,0 +1,176 @@
+"""Responses that end when the client hangs up: a whole JSON body, or a stream that keeps a connection awake.
+
+Until the first byte an error has its own status; later it is an event of the stream. Knows no dialect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from conch_ollama.server.errors import Refusal, error_body, error_headers, refusal_of
+
+log = logging.getLogger(__name__)
+Write = Callable[[bytes], Awaitable[None]]
+JSON = "application/json; charset=utf-8"
+
+
+class JSONAnswer(Response):
+    """JSON in UTF-8, and it says so: some clients take Latin-1 where no charset stands."""
+
+    media_type = JSON
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def refused(path: str, refusal: Refusal) -> JSONAnswer:
+    """The response to a refused request, in the dialect of its path."""
+    return JSONAnswer(error_body(path, refusal), refusal.status, error_headers(refusal))
+
+
+def failed(path: str, err: Exception) -> tuple[Refusal, JSONAnswer]:
+    """Any error as a refusal and its response; what nobody expected goes to the log."""
+    refusal = refusal_of(err)
+    if refusal.status == 500:
+        log.error("unexpected error on %s", path, exc_info=err)
+    return refusal, refused(path, refusal)
+
+
+class Watched(Response):
+    """Does its work in `work`, which is cancelled when the client hangs up."""
+
+    def __init__(self) -> None:
+        self._gone = False
+        self._done = False
+        self.background = None
+
+    async def work(self, scope: Scope, send: Send) -> None:
+        raise NotImplementedError
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        watch = asyncio.create_task(self._watch(receive, task))
+        try:
+            await self.work(scope, send)
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+            task.uncancel()
+        finally:
+            watch.cancel()
+
+    async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._done:
+            self._gone = True
+            task.cancel()
+
+
+class WholeAnswer(Watched):
+    """One JSON body, when `produce` has it."""
+
+    def __init__(self, produce: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        super().__init__()
+        self._produce = produce
+
+    async def work(self, scope: Scope, send: Send) -> None:
+        try:
+            response = JSONAnswer(await self._produce())
+        except Exception as err:  # the border: ours are translated, others logged
+            _, response = failed(scope["path"], err)
+        self._done = True
+        await response(scope, _nothing, send)
+
+
+class StreamedAnswer(Watched):
+    """What `produce` writes, as it comes.
+
+    `comment` is sent after each `quiet_s` seconds without a word, also before the first; None: never. A client that
+    takes nothing for `stuck_s` seconds is cut off. `failure` makes an error the stream's last event.
+    """
+
+    def __init__(
+        self,
+        produce: Callable[[Write], Coroutine[Any, Any, None]],
+        *,
+        media_type: str,
+        failure: Callable[[Refusal], bytes],
+        comment: bytes | None = None,
+        quiet_s: float = 10.0,
+        stuck_s: float = 120.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._produce = produce
+        self._failure = failure
+        self._comment = comment
+        self._quiet_s = quiet_s
+        self._stuck_s = stuck_s
+        self._started = False
+        self._spoke = 0.0
+        self._sending: float | None = None
+        self._head = {"content-type": media_type, "cache-control": "no-cache", "x-accel-buffering": "no"}
+        self._head.update(headers or {})
+
+    async def work(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        loop = asyncio.get_running_loop()
+        self._time = loop.time
+        self._spoke = loop.time()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        awake = asyncio.create_task(self._keep_awake(task))
+        try:
+            await self._produce(self.write)
+        except Exception as err:  # the border: ours are translated, others logged
+            refusal, response = failed(scope["path"], err)
+            if not self._started:
+                self._done = True
+                await response(scope, _nothing, send)
+                return
+            await self.write(self._failure(refusal))
+        finally:
+            awake.cancel()
+        self._done = True
+        await self._start()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            head = [(name.encode(), value.encode()) for name, value in self._head.items()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece; waits while the client is slower than the model."""
+        if not self._started:
+            await self._start()
+        self._spoke = self._sending = self._time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._sending = None
+
+    async def _keep_awake(self, task: asyncio.Task[Any]) -> None:
+        step = min(self._quiet_s, self._stuck_s)
+        while True:
+            await asyncio.sleep(step)
+            now = self._time()
+            if self._sending is not None:
+                if now - self._sending >= self._stuck_s:
+                    self._gone = True
+                    task.cancel()
+                    return
+            elif self._comment is not None and now - self._spoke >= self._quiet_s * 0.9:
+                await self.write(self._comment)
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.disconnect"}

@@ -1,0 +1,32 @@
+"""What the door found out about a request, for the routes: who, from where, under which id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conch_ollama.server.access import ANYONE, Caller
+from conch_ollama.server.settings import Address
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+KEY = "conch.visitor"
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """`address` is the client's own, through trusted proxies; None for a Unix socket."""
+
+    caller: Caller
+    address: Address | None
+    request_id: str
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who sent this request."""
+    found: Visitor = request.scope[KEY]
+    return found
+
+
+NOBODY = Visitor(ANYONE, None, "")

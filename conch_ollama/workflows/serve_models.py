@@ -1,0 +1,153 @@
+"""Which runtimes a shim needs for the models that the user names. Opens no socket, loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conch_ollama.errors import NotFoundError, UsageError
+from conch_ollama.server.settings import Settings
+
+if TYPE_CHECKING:
+    from conch_ollama.runtimes.llama_models import LlamaCppModel
+    from conch_ollama.runtimes.protocol import Runtime
+
+LLAMA = "llama.cpp"
+
+
+@dataclass(frozen=True)
+class OllamaPlan:
+    """Models of an Ollama. `host` as OLLAMA_HOST is written; None: the one on this machine."""
+
+    host: str | None = None
+
+
+@dataclass(frozen=True)
+class UpstreamPlan:
+    """Models behind URLs that speak OpenAI's dialect."""
+
+    urls: tuple[str, ...]
+    key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class ServePlan:
+    """Settings, and what runs behind them: GGUFs in llama.cpp, Ollamas and upstreams by the runtime's name.
+
+    `load_first`: runtime and model to load at once.
+    """
+
+    settings: Settings
+    llama: tuple[LlamaCppModel, ...] = ()
+    max_loaded: int = 3
+    memory: int | None = None
+    others: Mapping[str, OllamaPlan | UpstreamPlan] = field(default_factory=dict)
+    load_first: tuple[str, str] | None = None
+
+    def start(self, running: Mapping[str, Runtime]) -> dict[str, Runtime]:
+        """The runtimes of this plan; those of `running` that have the same name are kept, with their answers.
+
+        A name says what a runtime is made of, but for llama.cpp's, which takes over its new models.
+        """
+        runtimes: dict[str, Runtime] = {}
+        if self.llama:
+            runtimes[LLAMA] = self._llama(running.get(LLAMA))
+        for name, plan in self.others.items():
+            runtimes[name] = running.get(name) or _made(plan)
+        if not runtimes:
+            raise UsageError("there is no model to serve", hint="name a folder, a GGUF, or a model in Ollama")
+        return runtimes
+
+    def _llama(self, running: Runtime | None) -> Runtime:
+        from conch_ollama.runtimes.llama_server import LlamaCppRuntime
+
+        if isinstance(running, LlamaCppRuntime):
+            running.update(self.llama)
+            return running
+        return LlamaCppRuntime(self.llama, max_loaded=self.max_loaded, memory=self.memory)
+
+    def describe(self, runtimes: Mapping[str, Runtime]) -> list[str]:
+        """What was chosen, for the start."""
+        from conch_ollama.runtimes.llama_server import LlamaCppRuntime
+
+        found = runtimes.get(LLAMA)
+        return found.describe() if isinstance(found, LlamaCppRuntime) else []
+
+
+def _made(plan: OllamaPlan | UpstreamPlan) -> Runtime:
+    if isinstance(plan, OllamaPlan):
+        from conch_ollama.runtimes.ollama import OllamaRuntime
+
+        return OllamaRuntime(plan.host)
+    from conch_ollama.runtimes.openai_url import OpenAIRuntime
+
+    return OpenAIRuntime(plan.urls, key=plan.key)
+
+
+def llama_model(path: Path, *, name: str | None = None, **wishes: Any) -> LlamaCppModel:
+    """A model of an exported folder, a Modelfile or a GGUF. `wishes`: fields of LlamaCppModel that the user sets.
+
+    Raises NotFoundError, BadFileError.
+    """
+    from conch_ollama.runtimes.llama_models import LlamaCppModel
+    from conch_ollama.workflows.folders import open_export_folder
+
+    given = {key: value for key, value in wishes.items() if value is not None}
+    if not path.exists():
+        raise NotFoundError(f"no such file or folder: {path}", hint="`conch export` writes one")
+    if path.is_file() and path.suffix == ".gguf":
+        return LlamaCppModel(name or path.stem, path, **given)
+    exported = open_export_folder(path)
+    parameters = dict(exported.modelfile.parameters)
+    num_ctx = int(parameters.pop("num_ctx", 0))  # type: ignore[arg-type]
+    options = parameters | dict(given.pop("options", {}))
+    return LlamaCppModel(
+        name or exported.name,
+        exported.gguf,
+        **{"num_ctx": num_ctx, "system": exported.modelfile.system or "", **given, "options": options},
+    )
+
+
+def plan_target(
+    target: str | None,
+    settings: Settings,
+    *,
+    runtime: str | None = None,
+    host: str | None = None,
+    upstream: Sequence[str] = (),
+    key: str | None = None,
+    name: str | None = None,
+    **wishes: Any,
+) -> ServePlan:
+    """A plan for one model that the user names, or for all of an Ollama or an upstream where none is named.
+
+    `runtime`: "llama.cpp", "ollama", "openai"; None: by what `target` is.
+    """
+    kind = runtime or ("openai" if upstream else LLAMA if target and _is_path(target) else "ollama")
+    if kind == LLAMA:
+        if target is None:
+            raise UsageError("which folder or GGUF?", hint="conch serve out/")
+        model = llama_model(Path(target), name=name, **wishes)
+        return ServePlan(settings, llama=(model,), load_first=(LLAMA, model.name))
+    plan: OllamaPlan | UpstreamPlan = OllamaPlan(host)
+    if kind == "openai":
+        if not upstream:
+            raise UsageError("the openai runtime needs a URL", hint="--upstream http://host:8000/v1")
+        plan = UpstreamPlan(tuple(upstream), key)
+    return ServePlan(_only(settings, kind, target, name), others={kind: plan})
+
+
+def _is_path(target: str) -> bool:
+    return target.endswith(".gguf") or Path(target).exists()
+
+
+def _only(settings: Settings, runtime: str, target: str | None, name: str | None) -> Settings:
+    from dataclasses import replace
+
+    from conch_ollama.server.settings import ModelSettings
+
+    if target is None:
+        return settings
+    return replace(settings, models={name or target: ModelSettings(runtime, target)})

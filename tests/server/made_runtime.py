@@ -1,0 +1,113 @@
+"""A runtime of the protocol that says what it is told to: for what a real model can't be made to do on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from conch_ollama.errors import NotFoundError, NotSupportedError
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
+
+Script = Callable[[str, Body], AsyncGenerator[Chunk, None]]
+
+
+class MadeRuntime:
+    """Answers `words`, one chunk each, `pause_s` apart; notes what it was asked and whether it was stopped."""
+
+    kind = "made"
+
+    def __init__(self, *names: str, words: Sequence[str] = ("Hello", " you"), pause_s: float = 0.0) -> None:
+        self.cards = [
+            ModelCard(
+                name,
+                architecture="llama",
+                parameters=1000,
+                context_length=2048,
+                embedding_length=3,
+                digest="ab" * 32,
+                capabilities=frozenset({"completion", "tools", "embedding"}),
+            )
+            for name in names or ("made",)
+        ]
+        self.words = words
+        self.pause_s = pause_s
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.running = 0
+        self.most = 0
+        self.stopped = 0
+        self.closed = False
+        self.loaded: dict[str, float] = {}
+        self.script: Script | None = None
+
+    async def models(self) -> list[ModelCard]:
+        return self.cards
+
+    async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+        self.asked.append((model, dict(body)))
+        if model not in {card.name for card in self.cards}:
+            raise NotFoundError(f"no model {model}")
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            async for chunk in (self.script or self._say)(model, body):
+                yield chunk
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped += 1
+            raise
+        finally:
+            self.running -= 1
+
+    async def _say(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+        for number, word in enumerate(self.words):
+            await asyncio.sleep(self.pause_s)
+            role = {"role": "assistant"} if number == 0 else {}
+            yield chunk(model, role | {"content": word})
+        yield chunk(model, {}, finish="stop")
+        count = len(self.words)
+        usage = {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": 7 + count}
+        yield Chunk.of({**_head(model), "choices": [], "usage": usage})
+
+    async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+        async for made in self.chat(model, body):
+            data = made.data
+            choices = [
+                {"index": 0, "text": c["delta"].get("content", ""), "finish_reason": c["finish_reason"]}
+                for c in data["choices"]
+            ]
+            yield Chunk.of({**data, "object": "text_completion", "choices": choices})
+
+    async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
+        return Embeddings([[float(len(text)), 0.5, -1.25] for text in inputs], sum(len(text) for text in inputs))
+
+    async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
+        if path != "/v1/responses":
+            raise NotSupportedError(f"no {path} here")
+
+        async def passed_on() -> AsyncGenerator[bytes, None]:
+            yield json.dumps({"id": "resp-made", "model": model, "output": []}).encode()
+
+        return passed_on()
+
+    async def load(self, model: str, keep_alive: float | None = None) -> None:
+        self.loaded[model] = time.time() + (keep_alive or 300)
+
+    async def unload(self, model: str) -> None:
+        self.loaded.pop(model, None)
+
+    async def health(self) -> Health:
+        return Health(not self.closed, loaded=self.loaded)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def _head(model: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-made", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+
+
+def chunk(model: str, delta: dict[str, Any], *, finish: str | None = None, **more: Any) -> Chunk:
+    """A chunk with one choice."""
+    return Chunk.of({**_head(model), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more})
