@@ -37,6 +37,7 @@ ConchError                        conch-error
 ├── TemplateMismatchError         template-mismatch     no TEMPLATE renders what the model was trained on
 ├── RuntimeFailedError            runtime-failed        a runtime could not load or answer
 │   ├── RuntimeBusyError          runtime-busy          it has no room now; `retry_after` in seconds
+│   ├── RuntimeUnreachableError   runtime-unreachable   nobody answers, nothing was begun: another may be asked
 │   └── RuntimeRefusedError       runtime-refused       it refused the request: `status`, and `kind` in OpenAI's words
 └── OllamaError                   ollama
     ├── OllamaUnreachableError    ollama-unreachable
@@ -207,6 +208,10 @@ class RuntimeBusyError(RuntimeFailedError):
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class RuntimeUnreachableError(RuntimeFailedError):
+    code = "runtime-unreachable"
 
 
 class RuntimeRefusedError(RuntimeFailedError):
