@@ -98,7 +98,10 @@ def gguf_record(record: Mapping[str, Any]) -> dict[str, str | list[str]]:
     classes = record.get("classes") or {}
     if classes:
         found["classes"] = [f"{kind}: {verdict}" for kind, verdict in classes.items()]
-    for key in ("reason", "corpus", "template_sha256", "jinja_sha256", "model", "ollama", "token_ids", "trained"):
+    for key in ("reason", "corpus", "template_sha256", "jinja_sha256", "model", "ollama", "token_ids"):
         if record.get(key):
             found[key] = str(record[key])
+    trained = record.get("trained") or {}
+    if trained.get("template"):
+        found["trained"] = str(trained["template"])
     return found

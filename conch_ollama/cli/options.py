@@ -31,7 +31,17 @@ _EXPORT_OPTIONS = (
         show_default=True,
         help="Merge in float32, or round as PEFT's merge does.",
     ),
-    click.option("--template", type=click.Path(path_type=Path), help="A Go TEMPLATE file instead of the matched one."),
+    click.option(
+        "--template",
+        metavar="proven|native|FILE",
+        help="proven (default); native: none, Ollama >= 0.30 renders the GGUF's own; or a Go TEMPLATE file.",
+    ),
+    click.option("--allow-unproven", is_flag=True, help="Take the nearest TEMPLATE where none is proven."),
+    click.option(
+        "--train-template",
+        metavar="NAME",
+        help="LLaMA-Factory's template that was trained (default: what the adapter's training_args.yaml says).",
+    ),
     click.option("--system", metavar="TEXT", help="A SYSTEM text for the Modelfile."),
     click.option("--num-ctx", type=click.IntRange(min=1), help="Context in tokens."),
     click.option("--pre", metavar="NAME", help="llama.cpp's name of the pre-tokenizer, where it is not recognised."),

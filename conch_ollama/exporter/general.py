@@ -5,7 +5,7 @@ Pure. Keys and their meaning: the GGUF specification (ggml/docs/gguf.md), sectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conch_ollama.exporter.inputs import Inputs
@@ -24,8 +24,17 @@ SAMPLING = {
 _OF_THE_FILE = ("general.file_type", "general.quantization_version", "general.size_label", "general.name")
 
 
-def file_metadata(inputs: Inputs, name: str, parameters: int, provenance: Provenance) -> dict[str, Value]:
-    """All metadata that the files of one export have in common, in the order in which they are written."""
+def file_metadata(
+    inputs: Inputs,
+    name: str,
+    parameters: int,
+    provenance: Provenance,
+    template: Mapping[str, str | Sequence[str]] | None = None,
+) -> dict[str, Value]:
+    """All metadata that the files of one export have in common, in the order in which they are written.
+
+    `template`: what is recorded of the proof of the Modelfile's TEMPLATE, below `conch.template.`.
+    """
     architecture = inputs.architecture
     metadata: dict[str, Value] = {
         "general.architecture": string(architecture.name),
@@ -38,6 +47,8 @@ def file_metadata(inputs: Inputs, name: str, parameters: int, provenance: Proven
             if key.startswith("general.") and key not in metadata and key not in _OF_THE_FILE:
                 metadata[key] = value
     metadata.update(_origin(provenance))
+    for key, said in (template or {}).items():
+        metadata[f"conch.template.{key}"] = string(said) if isinstance(said, str) else strings(said)
     metadata.update(_sampling(inputs.generation))
     metadata.update(_architecture_metadata(inputs))
     metadata.update(inputs.vocabulary.metadata())

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from conch_ollama.chat_template.record import gguf_record
 from conch_ollama.errors import CheckError, NotWritableError
 from conch_ollama.exporter.general import file_metadata
 from conch_ollama.exporter.hugging_face import write_companions
@@ -30,6 +31,7 @@ from conch_ollama.workflows.folders import REPORT, UNCHECKED
 from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.modelfile import Modelfiles, build_modelfiles
 from conch_ollama.workflows.results import CheckResult, ExportedFile, ExportResult
+from conch_ollama.workflows.template_choice import Choice, choose_template
 
 _NAME = re.compile(r"[^\w.\-]+")
 
@@ -43,7 +45,9 @@ class ExportOptions:
     out: Path | None = None
     merge_dtype: MergeDtype = "float32"
     hugging_face: bool = False
-    template: Path | None = None
+    template: str | None = None
+    allow_unproven: bool = False
+    train_template: str | None = None
     system: str | None = None
     num_ctx: int | None = None
     pre: str | None = None
@@ -66,6 +70,8 @@ def export(
     merge_dtype: MergeDtype = "float32",
     hugging_face: bool = False,
     template: str | Path | None = None,
+    allow_unproven: bool = False,
+    train_template: str | None = None,
     system: str | None = None,
     num_ctx: int | None = None,
     pre: str | None = None,
@@ -84,7 +90,9 @@ def export(
     adapters: PEFT folders or LLaMA-Factory runs, each alone or with a weight. types: recipes such as "q8_0", one file
     each. name: the model's name, by default the adapter's or base's. out: the folder to write, by default ./NAME.
     merge_dtype: "float32", or "base" to round as PEFT's merge does. hugging_face: also write the merged folder, to
-    OUT/hf. template: a Go TEMPLATE file to use instead of a proven one. system: a SYSTEM text. num_ctx: context in
+    OUT/hf. template: "proven" (as None), "native" (no TEMPLATE: a new Ollama renders the chat template in the GGUF), or
+    a Go TEMPLATE file. allow_unproven: take the nearest TEMPLATE where none is proven. train_template: the name of the
+    LLaMA-Factory template that was trained, if the adapter does not say it. system: a SYSTEM text. num_ctx: context in
     tokens. pre: the pre-tokenizer's llama.cpp name. tokenizer: a folder whose tokenizer counts. threads: 0 for one a
     core. check: run the written files. force: replace what is there. dry_run: stop after the pre-flight.
 
@@ -97,7 +105,9 @@ def export(
         out=Path(out) if out is not None else None,
         merge_dtype=merge_dtype,
         hugging_face=hugging_face,
-        template=Path(template) if template is not None else None,
+        template=str(template) if template is not None else None,
+        allow_unproven=allow_unproven,
+        train_template=train_template,
         system=system,
         num_ctx=num_ctx,
         pre=pre,
@@ -122,10 +132,12 @@ def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportRes
     name = options.name or _default_name(inputs)
     folder = options.out or Path(_NAME.sub("-", name))
     provenance = provenance_of(inputs, options.merge_dtype)
-    plan = _plan(inputs, options, name, folder, provenance)
+    template = choose_template(inputs, options, name)
+    inputs = template.inputs
+    plan = _plan(inputs, options, name, folder, provenance, template)
     ahead = preflight(_with_final_names(plan), threads=options.threads or this_machine().cores, force=options.force)
     events.preflight(ahead)
-    modelfiles = build_modelfiles(inputs, options, name, plan, provenance)
+    modelfiles = build_modelfiles(inputs, options, name, plan, provenance, template)
     for warning in modelfiles.warnings:
         events.warning(warning)
     warnings = (*inputs.warnings, *modelfiles.warnings)
@@ -149,11 +161,13 @@ def _default_name(inputs: Inputs) -> str:
     return inputs.base.name.rpartition("/")[2]
 
 
-def _plan(inputs: Inputs, options: ExportOptions, name: str, folder: Path, provenance: Provenance) -> Plan:
+def _plan(
+    inputs: Inputs, options: ExportOptions, name: str, folder: Path, provenance: Provenance, template: Choice
+) -> Plan:
     stem = _NAME.sub("-", name)
     targets = {recipe: folder / f"{stem}.{recipe}.gguf{UNCHECKED}" for recipe in options.types}
     parameters = sum(info.elements for info in inputs.weights.tensors.values())
-    metadata = file_metadata(inputs, name, parameters, provenance)
+    metadata = file_metadata(inputs, name, parameters, provenance, gguf_record(template.record))
     return plan_export(
         inputs.weights,
         inputs.architecture,
