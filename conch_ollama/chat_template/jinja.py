@@ -1,7 +1,7 @@
 """A model's chat template, rendered as transformers' apply_chat_template renders it, without transformers.
 
-Text only: no tokens, no training masks. What a template may do is bounded by `jinja_environment.py` and by
-`LARGEST_OUTPUT`. Source: utils/chat_template_utils.py of transformers 5.
+Text only: no tokens, no training masks. What a template may do is bounded: its source here, its work and its output
+by `jinja_limits.py`. Source: utils/chat_template_utils.py of transformers 5.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
 
-from conch_ollama.chat_template.jinja_environment import RefusedError, environment
+from conch_ollama.chat_template.jinja_environment import RefusedError, environment, strftime_now
+from conch_ollama.chat_template.jinja_limits import BoundedContext
 from conch_ollama.errors import BadTemplateError, TemplateRefusedError
 
 Message = Mapping[str, Any]
 
-LARGEST_OUTPUT = 1 << 24
+#: Characters; the longest known chat template has 17,000.
+LONGEST_SOURCE = 1 << 17
 _TAG = "CONTINUE_FINAL_MESSAGE_TAG "
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
@@ -48,22 +50,27 @@ class JinjaTemplate:
         self.eos_token = eos_token
         tokens = {**(special_tokens or {}), "bos_token": bos_token, "eos_token": eos_token}
         self.special_tokens = {name: token for name, token in tokens.items() if token}
+        if len(source) > LONGEST_SOURCE:
+            raise BadTemplateError(
+                f"chat template (Jinja): {len(source)} characters of source, {LONGEST_SOURCE} are allowed"
+            )
+        self._now = now
+        made = environment()
         try:
-            self._template = environment(now).from_string(source)
+            self._template = made.from_string(source)
         except TemplateSyntaxError as err:
-            raise BadTemplateError(f"chat template (Jinja), line {err.lineno}: {err.message}") from err
-        except (RecursionError, SyntaxError, TypeError, ValueError) as err:
-            raise BadTemplateError(f"chat template (Jinja) does not compile: {err}") from err
+            raise BadTemplateError(f"chat template (Jinja), line {err.lineno}: {_shortened(err.message)}") from err
+        except (RecursionError, MemoryError) as err:
+            raise BadTemplateError("chat template (Jinja): nested too deeply") from err
+        except (SyntaxError, TypeError, ValueError, OverflowError) as err:
+            raise BadTemplateError(f"chat template (Jinja) does not compile: {_shortened(err)}") from err
+        self._size = made.size
 
     def at(self, moment: datetime) -> JinjaTemplate:
         """The same template with a clock that stands still."""
-        return JinjaTemplate(
-            self.source,
-            bos_token=self.bos_token,
-            eos_token=self.eos_token,
-            special_tokens=self.special_tokens,
-            now=lambda: moment,
-        )
+        stopped = copy.copy(self)
+        stopped._now = lambda: moment
+        return stopped
 
     def render(
         self,
@@ -83,6 +90,7 @@ class JinjaTemplate:
         chat = [_with_reasoning(copy.deepcopy(dict(message))) for message in messages]
         final = self._mark_final(chat) if continue_final_message else ""
         variables = {
+            "strftime_now": strftime_now(self._now),
             **self.special_tokens,
             **options,
             "messages": chat,
@@ -94,28 +102,23 @@ class JinjaTemplate:
         return _cut_at_tag(text, final) if continue_final_message else text
 
     def _run(self, variables: Mapping[str, Any]) -> str:
-        parts, size = [], 0
+        context = cast("BoundedContext", self._template.new_context(dict(variables)))
+        context.allow_for(variables["messages"])
         try:
-            for part in self._template.generate(variables):
-                size += len(part)
-                if size > LARGEST_OUTPUT:
-                    raise BadTemplateError(f"chat template (Jinja): more than {LARGEST_OUTPUT} characters of output")
-                parts.append(part)
+            context.spend(self._size)
+            return context.collected(self._template.root_render_func(context))
         except RefusedError as err:
             raise TemplateRefusedError(f"the chat template refuses this conversation: {err.message}") from err
         except TemplateError as err:
-            raise BadTemplateError(f"chat template (Jinja) fails: {err.message or type(err).__name__}") from err
-        except (
-            ArithmeticError,
-            LookupError,
-            MemoryError,
-            RecursionError,
-            TypeError,
-            ValueError,
-            AttributeError,
-        ) as err:
-            raise BadTemplateError(f"chat template (Jinja) fails: {type(err).__name__}: {err}") from err
-        return "".join(parts)
+            raise BadTemplateError(
+                f"chat template (Jinja) fails: {_shortened(err.message) or type(err).__name__}"
+            ) from err
+        except RecursionError as err:
+            raise BadTemplateError(
+                "chat template (Jinja) fails: macros or loops without end inside one another"
+            ) from err
+        except Exception as err:  # a stranger's program: whatever it runs into, it fails
+            raise BadTemplateError(f"chat template (Jinja) fails: {type(err).__name__}: {_shortened(err)}") from err
 
     def _mark_final(self, chat: list[dict[str, Any]]) -> str:
         """Puts a tag behind the last message's text, and returns that text."""
@@ -133,6 +136,10 @@ class JinjaTemplate:
                 block["text"] = text + _TAG
                 return text
         raise BadTemplateError("the final message holds no text to continue")
+
+
+def _shortened(message: object) -> str:
+    return str(message or "")[:500]
 
 
 def _with_reasoning(message: dict[str, Any]) -> dict[str, Any]:

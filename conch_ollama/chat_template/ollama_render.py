@@ -86,7 +86,7 @@ class OllamaTemplate:
             "Tools": tools(offered, self.version),
             "Response": b"",
         }
-        return _decode(self.template.execute(self._with_thinking(data, think)))
+        return _decode(self.template.execute(self._with_thinking(data, think), _limits(messages)))
 
     def _with_thinking(self, data: dict[str, Value], think: bool | None) -> Map:
         data |= {"Think": bool(think), "IsThinkSet": think is not None}
@@ -101,17 +101,21 @@ class OllamaTemplate:
         for one in collated:
             role = one["role"].lower()
             if (role == "system" and (turn["user"] or turn["assistant"])) or (role == "user" and turn["assistant"]):
-                out += self.template.execute(self._turn(turn, think))
+                out += self.template.execute(self._turn(turn, think), _limits(collated))
                 turn = dict.fromkeys(turn, "")
             if role in turn:
                 turn[role] = one.get("content") or ""
         last = {b"": ollama_tree.cut_after_response(self.template.root)}
-        out += execute(last, self._turn(turn, think), BUILTINS, Limits(), missing_is_zero=False)
+        out += execute(last, self._turn(turn, think), BUILTINS, _limits(collated), missing_is_zero=False)
         return _decode(out)
 
     def _turn(self, turn: Mapping[str, str], think: bool | None) -> Map:
         names = {"System": turn["system"], "Prompt": turn["user"], "Response": turn["assistant"]}
         return self._with_thinking({key: text.encode("utf-8", "surrogatepass") for key, text in names.items()}, think)
+
+
+def _limits(messages: Sequence[Message]) -> Limits:
+    return Limits().allowing_for(sum(len(one.get("content") or "") for one in messages))
 
 
 def _decode(value: bytes) -> str:

@@ -7,7 +7,7 @@ Source: the documentation and behaviour of Go's text/template, with `missingkey=
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conch_ollama.chat_template.go import nodes
 from conch_ollama.chat_template.go.builtins import CallError, Function, Parameter
@@ -27,11 +27,21 @@ from conch_ollama.errors import BadTemplateError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`steps` counts nodes and commands; `output` bytes; `depth` templates inside templates."""
+    """`steps` counts nodes and commands, and what functions work on; `output` and `value` are bytes; `depth`
+    templates inside templates. The defaults end in half a second at the worst; a few thousand steps are usual."""
 
-    steps: int = 5_000_000
-    output: int = 64 << 20
+    steps: int = 500_000
+    output: int = 16 << 20
+    value: int = 4 << 20
     depth: int = 60
+
+    def allowing_for(self, size: int) -> Limits:
+        """More of them for a conversation of `size` characters."""
+        return replace(self, steps=self.steps + 6 * size, output=self.output + 8 * size, value=self.value + 8 * size)
+
+
+#: Characters of a message: what a template is about may be long.
+LONGEST_FAULT = 500
 
 
 class _Missing:
@@ -50,7 +60,7 @@ class Evaluator:
         self.variables: list[tuple[str, Value]] = []
 
     def error(self, node: nodes.Node, what: str) -> BadTemplateError:
-        return BadTemplateError(f"Go template, line {node.line}: {what}")
+        return BadTemplateError(f"Go template, line {node.line}: {what[:LONGEST_FAULT]}")
 
     def step(self, node: nodes.Node) -> None:
         self.steps += 1
@@ -186,10 +196,20 @@ class Evaluator:
         values = [self._argument(dot, kind, operand) for kind, operand in zip(kinds, arguments, strict=False)]
         if not isinstance(final, _Missing):
             values.append(self._checked(node, kinds[-1], final))
+        self._pay(node, sum(len(value) for value in values if isinstance(value, bytes)))
         try:
-            return function.call(*values)
+            made = function.call(*values)
         except CallError as err:
             raise self.error(node, f"error calling {node.name}: {err}") from err
+        if isinstance(made, bytes):
+            self._pay(node, len(made))
+        return made
+
+    def _pay(self, node: nodes.Identifier, size: int) -> None:
+        """For the texts that a function works on or makes."""
+        if size > self.limits.value:
+            raise self.error(node, f"{node.name} of more than {self.limits.value} bytes")
+        self.steps += size >> 6
 
     def _short_circuit(
         self, dot: Value, name: str, arguments: Sequence[nodes.Operand], final: Value | _Missing

@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 # A float64 has up to 1,075 decimal digits; printf's precision may ask for more of them.
 _WIDE = Context(prec=4000, Emin=-9999, Emax=9999)
+_MOST_DIGITS = 1_100
 
 
 def format_float(value: float, verb: str, precision: int = -1) -> str:  # noqa: PLR0911 a table of verbs
@@ -68,6 +69,7 @@ def _digits(value: float, verb: str, precision: int) -> tuple[str, int]:
         return "", 0
     number = Decimal(value) if precision >= 0 else Decimal(repr(value))
     if precision >= 0:
+        precision = min(precision, _MOST_DIGITS)  # whoever pads knows the real one
         places = precision if verb == "f" else precision + (verb in "eE") - number.adjusted() - 1
         if verb in "gG" and precision == 0:
             places += 1

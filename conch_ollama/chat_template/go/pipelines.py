@@ -69,7 +69,7 @@ class PipelineParser:
         return token
 
     def error(self, what: str) -> BadTemplateError:
-        return BadTemplateError(f"Go template, line {self.last.line}: {what}")
+        return BadTemplateError(f"Go template, line {self.last.line}: {what[:500]}")
 
     def unexpected(self, token: Token, context: str) -> BadTemplateError:
         if token.kind is Kind.ERROR:

@@ -17,6 +17,7 @@ _FLAGS = {"#": "sharp", "0": "zero", "+": "plus", "-": "minus", " ": "space"}
 _NUMBER = re.compile(r"[0-9]+")
 # Go's own bound on widths and precisions, and far more than a prompt needs.
 _LARGEST = 1_000_000
+_LONGEST_OUTPUT = 4 << 20
 
 
 def sprintf(form: bytes, values: Sequence[Value]) -> bytes:
@@ -42,6 +43,8 @@ class _Formatter:
             self.at = end + 1
             if percent >= 0:
                 self._verb()
+            if len(self.out) > _LONGEST_OUTPUT:
+                raise BadTemplateError(f"Go template: printf of more than {_LONGEST_OUTPUT} bytes")
         if not self.reordered and self.argument < len(self.values):
             extra = [_typed(value) for value in self.values[self.argument :]]
             self.out += b"%!(EXTRA " + b", ".join(extra) + b")"

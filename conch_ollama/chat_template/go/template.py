@@ -15,12 +15,17 @@ from conch_ollama.chat_template.go.parser import Parser
 from conch_ollama.chat_template.go.values import Value
 from conch_ollama.errors import BadTemplateError
 
+#: Characters; the longest TEMPLATE known has some 15,000.
+LONGEST_SOURCE = 1 << 17
+
 
 class GoTemplate:
     """Raises BadTemplateError on what Go refuses to parse. `trees` holds every template by name, the main one b""."""
 
     def __init__(self, source: str, functions: Mapping[str, Function] | None = None) -> None:
         self.source = source
+        if len(source) > LONGEST_SOURCE:
+            raise BadTemplateError(f"Go template: {len(source)} characters of source, {LONGEST_SOURCE} are allowed")
         self.functions = {**BUILTINS, **(functions or {})}
         try:
             self.trees: dict[bytes, nodes.NodeList] = Parser(source, self.functions).parse()

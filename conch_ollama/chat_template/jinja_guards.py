@@ -1,0 +1,280 @@
+"""What a template's filters, tests, methods and operators may be asked for: checked before each is run.
+
+The budget itself is kept by `jinja_limits.py`. A check knows what its operation makes of how much; one that can't be
+bounded, or that no chat template needs, is not offered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2.sandbox import SandboxedEscapeFormatter, SandboxedFormatter
+from jinja2.utils import _PassArg, pass_context
+
+from conch_ollama.chat_template.jinja_limits import (
+    LARGEST,
+    LARGEST_INTEGER_BITS,
+    BoundedContext,
+    Counted,
+    LimitError,
+)
+
+Check = Callable[..., None]
+
+#: Heavy on regular expressions or of no use in a prompt; `lipsum` and `debug` go with them.
+NOT_OFFERED = frozenset(("pprint", "striptags", "urlize", "wordwrap", "xmlattr"))
+REFUSED_METHODS = frozenset(("encode", "from_bytes", "maketrans", "to_bytes", "translate", "unescape", "striptags"))
+_COMPARING = frozenset(
+    (
+        *("eq", "==", "equalto", "ne", "!=", "lt", "<", "lessthan", "le", "<=", "gt", ">", "greaterthan", "ge", ">="),
+        *("lower", "upper"),
+    )
+)
+_ORDERING = frozenset(("dictsort", "groupby", "max", "min", "sort", "unique"))
+_DIGITS = re.compile(r"\d+")
+_LARGEST_PRECISION = 100
+#: Units of a filter, which takes longer than other parts.
+FILTER = 8
+
+
+def _number(value: Any, what: str) -> int:
+    """A width or count as far as it is one; what is no number fails in the operation itself."""
+    return abs(value) if isinstance(value, int) else len(value) if isinstance(value, str) else 0
+
+
+# -- operators
+
+
+def check_operation(context: BoundedContext, operator: str, left: Any, right: Any) -> None:
+    if operator == "%":
+        if isinstance(left, str):
+            check_printf(context, left, right)
+    elif operator == "*":
+        _check_product(context, left, right)
+    elif operator == "**" and isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() * right > LARGEST_INTEGER_BITS:
+            raise LimitError(f"** would make an integer of more than {LARGEST_INTEGER_BITS} bits")
+    elif operator == "+" and isinstance(left, str) and isinstance(right, str):
+        context.bound(len(left) + len(right), "+")
+
+
+def _check_product(context: BoundedContext, left: Any, right: Any) -> None:
+    for value, count in ((left, right), (right, left)):
+        if isinstance(count, int):
+            if isinstance(value, str):
+                context.bound(len(value) * count, "*")
+            elif isinstance(value, list | tuple):
+                context.bound((context.weigh(value) << 4) * count, "*")
+            elif isinstance(value, int) and value.bit_length() + count.bit_length() > LARGEST_INTEGER_BITS:
+                raise LimitError(f"* would make an integer of more than {LARGEST_INTEGER_BITS} bits")
+
+
+def check_printf(context: BoundedContext, form: str, values: Any) -> None:
+    """Widths and precisions together, and the values as often as they may be printed."""
+    size = sum(int(digits) if len(digits) < 10 else LARGEST << 4 for digits in _DIGITS.findall(form))
+    stars = form.count("*")
+    if stars:
+        given = values if isinstance(values, tuple) else (values,)
+        size += stars * max((abs(value) for value in given if isinstance(value, int)), default=0)
+    if isinstance(values, tuple | list | dict):
+        size += (context.weigh(values) << 4) * (form.count("%") if isinstance(values, dict) else 1)
+    elif isinstance(values, str):
+        size += len(values)
+    context.bound(size, "a width, precision or value of a format")
+
+
+# -- methods
+
+
+def _check_padding(context: BoundedContext, text: Any, width: Any = 80, *_: Any, **__: Any) -> None:
+    context.bound(_number(width, "width"), "padding to a width")
+
+
+def _check_tabs(context: BoundedContext, text: Any, tabsize: Any = 8) -> None:
+    context.bound(str(text).count("\t") * _number(tabsize, "tabsize"), "expandtabs")
+
+
+def _check_replace(
+    context: BoundedContext, text: Any, old: Any = "", new: Any = "", count: Any = -1, **given: Any
+) -> None:
+    text, old, new = str(text), str(old), str(new)
+    context.searched(text, old)
+    context.bound(len(text) + text.count(old) * max(len(new) - len(old), 0), "replace")
+
+
+def _check_join(context: BoundedContext, joint: Any, items: Any = ()) -> None:
+    context.bound(len(joint) * len(items) + (context.weigh(items) << 4 if items else 0), "join")
+
+
+def _check_search(context: BoundedContext, text: Any, part: Any = "", *_: Any, **given: Any) -> None:
+    if isinstance(text, str):
+        context.searched(text, given.get("sep", part))
+
+
+def _check_search_backwards(context: BoundedContext, text: Any, part: Any = "", *_: Any, **given: Any) -> None:
+    if isinstance(text, str):
+        context.searched(text, given.get("sep", part), backwards=True)
+
+
+_METHODS: Mapping[str, Check] = {
+    **dict.fromkeys(("center", "ljust", "rjust", "zfill"), _check_padding),
+    **dict.fromkeys(("count", "find", "index", "partition", "split"), _check_search),
+    **dict.fromkeys(("rfind", "rindex", "rpartition", "rsplit"), _check_search_backwards),
+    "expandtabs": _check_tabs,
+    "replace": _check_replace,
+}
+
+
+def check_method(context: BoundedContext, receiver: Any, name: str, args: Any, kwargs: Any) -> tuple[Any, ...]:
+    """Before receiver.name(*args) is called; returns the arguments to call it with."""
+    if name in REFUSED_METHODS:
+        raise LimitError(f"the method {name} is not offered")
+    context.sized(receiver)
+    for value in args:
+        context.sized(value)
+    if name == "join" and isinstance(receiver, str) and len(args) == 1:
+        args = (context.made(list(args[0])),)
+        _check_join(context, receiver, args[0])
+    elif isinstance(receiver, str) and name in _METHODS:
+        _METHODS[name](context, receiver, *args, **kwargs)
+    elif isinstance(receiver, int | float) and name not in ("is_integer", "bit_length", "conjugate"):
+        raise LimitError(f"the method {name} of a number is not offered")
+    return tuple(args)
+
+
+class _Formatter:
+    """Python's str.format with its widths bounded."""
+
+    context_largest = LARGEST
+    size = 0
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        for digits in _DIGITS.findall(format_spec):
+            if len(digits) > 9 or int(digits) > self.context_largest:
+                raise LimitError(f"a width or precision of {digits[:12]} in a format")
+            self.size += int(digits)
+        if self.size > self.context_largest:
+            raise LimitError(f"a format would make a text of more than {self.context_largest} characters")
+        if isinstance(value, list | tuple | dict):
+            value = str(value)
+        text = super().format_field(value, format_spec)  # type: ignore[misc]
+        self.size += len(text)
+        return text
+
+
+class PlainFormatter(_Formatter, SandboxedFormatter):
+    pass
+
+
+class EscapeFormatter(_Formatter, SandboxedEscapeFormatter):
+    pass
+
+
+# -- filters and tests
+
+
+def _check_indent(context: BoundedContext, text: Any, width: Any = 4, *_: Any, **given: Any) -> None:
+    lines = str(text).count("\n") + 1
+    context.bound(len(str(text)) + lines * _number(width, "width"), "indent")
+
+
+def _check_batch(
+    context: BoundedContext, items: Any, linecount: Any = 1, fill_with: Any = None, slices: Any = None
+) -> None:
+    fill = context.weigh((fill_with,)) << 4
+    context.bound(_number(linecount if slices is None else slices, "count") * fill, "batch or slice")
+
+
+def _check_round(context: BoundedContext, value: Any, precision: Any = 0, *_: Any, **__: Any) -> None:
+    if isinstance(precision, int) and abs(precision) > _LARGEST_PRECISION:
+        raise LimitError(f"round to {precision} places, {_LARGEST_PRECISION} are allowed")
+
+
+def _check_sum(context: BoundedContext, items: Any, attribute: Any = None, start: Any = 0) -> None:
+    if not isinstance(start, int | float):
+        raise LimitError("sum of anything but numbers")
+
+
+def _check_json(context: BoundedContext, value: Any, ensure_ascii: Any = False, indent: Any = None, **_: Any) -> None:
+    if indent is not None and isinstance(value, list | tuple | dict):
+        context.bound((context.weigh(value) + 1) * max(_number(indent, "indent"), 1), "tojson with an indent")
+    elif indent is not None:
+        context.bound(_number(indent, "indent"), "tojson with an indent")
+
+
+def _check_format(context: BoundedContext, form: Any, *args: Any, **kwargs: Any) -> None:
+    check_printf(context, str(form), kwargs or args)
+
+
+def _check_letters(context: BoundedContext, text: Any, *_: Any, **__: Any) -> None:
+    context.spend(len(text) if isinstance(text, str) else 1)
+
+
+_FILTERS: Mapping[str, Check] = {
+    "batch": _check_batch,
+    "center": _check_padding,
+    "format": _check_format,
+    "indent": _check_indent,
+    "replace": _check_replace,
+    "round": _check_round,
+    "slice": _check_batch,
+    "sum": _check_sum,
+    "tojson": _check_json,
+    **dict.fromkeys(("title", "urlencode", "wordcount"), _check_letters),
+}
+
+
+def guarded_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter with its check, paid for by what it is given and what it makes."""
+    passed, check, weight = _PassArg.from_obj(function), _FILTERS.get(name), 8 if name in _ORDERING else 1
+
+    @pass_context
+    def call(context: BoundedContext, *args: Any, **kwargs: Any) -> Any:
+        context.spend(FILTER)
+        for value in args:
+            for _ in range(weight):
+                context.sized(value)
+        if name == "join" and args:
+            args = (_joinable(context, *args, **kwargs), *args[1:])
+        if check is not None:
+            check(context, *args, **kwargs)
+        made = context.made(function(*_passed(passed, context), *args, **kwargs), f"the filter {name}")
+        return made.inside(args[0]) if isinstance(made, Counted) and args else made
+
+    return call
+
+
+def _joinable(context: BoundedContext, items: Any, d: Any = "", attribute: Any = None) -> Any:
+    found = context.made(items if isinstance(items, str) else list(items))
+    _check_join(context, str(d), found if not isinstance(found, str) else list(found))
+    return found
+
+
+def _passed(passed: _PassArg | None, context: BoundedContext) -> tuple[Any, ...]:
+    if passed is None:
+        return ()
+    return (
+        {
+            _PassArg.context: context,
+            _PassArg.eval_context: context.eval_ctx,
+            _PassArg.environment: context.environment,
+        }[passed],
+    )
+
+
+def guarded_test(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The test, paid for where it compares."""
+    if name == "in":
+        return pass_context(lambda context, part, whole: context.within(part, whole))
+    if name not in _COMPARING:
+        return function
+
+    @pass_context
+    def call(context: BoundedContext, *args: Any) -> Any:
+        for value in args:
+            context.sized(value)
+        return function(*args)
+
+    return call

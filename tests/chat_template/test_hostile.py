@@ -1,0 +1,157 @@
+"""Hostile templates end soon and in a clear error: each in a process of its own limits, killed if it does not answer.
+
+Soon is 2 seconds of the processor; how long that takes on a busy machine is not the template's doing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LateError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.errors import BadTemplateError
+from tests.chat_template.hostile import GO, JINJA
+from tests.chat_template.references import index
+
+SECONDS = 2.0
+PATIENCE = 20.0
+
+
+class Worker:
+    """The process that renders; a new one after one that had to be killed."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def answer(self, side: str, source: str) -> dict[str, Any]:
+        try:
+            return self._threads.submit(self._ask, json.dumps([side, source])).result(PATIENCE)
+        except LateError:
+            self.close()
+            pytest.fail(f"no answer in {PATIENCE} s: {source[:100]}")
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        if self._process is None:
+            command = [sys.executable, "-m", "tests.chat_template.hostile_worker"]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+            )
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(line.encode() + b"\n")
+        stdin.flush()
+        answer = stdout.readline()
+        if not answer:
+            died, self._process = self._process.wait(), None
+            raise AssertionError(f"the process died with {died}")
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    made = Worker()
+    yield made
+    made.close()
+
+
+@pytest.mark.bad_input("a hostile Jinja template")
+@pytest.mark.parametrize("name", JINJA)
+def test_jinja(worker: Worker, name: str) -> None:
+    source, word = JINJA[name]
+    _check(
+        worker.answer("Jinja", source), word, refused=name in ("a cycle that grows", "a namespace that holds itself")
+    )
+
+
+@pytest.mark.bad_input("a hostile Go template")
+@pytest.mark.parametrize("name", GO)
+def test_go(worker: Worker, name: str) -> None:
+    source, word = GO[name]
+    _check(worker.answer("Go", source), word)
+
+
+def _check(answer: dict[str, Any], word: str, *, refused: bool = False) -> None:
+    assert answer["code"] == ("template-refused" if refused or word == "refuses" else "bad-template"), answer
+    assert word in answer["message"]
+    assert len(answer["message"]) < 2000
+    assert answer["seconds"] < SECONDS
+
+
+_VALUES = ("x", "'ab'", "n.x", "i", "[x]", "{'k': x}", "(x, x)", "99999", "range(9999)", "messages", "-1", "1.5")
+_OPERATORS = ("+", "*", "**", "%", "~", "==", "in", "//")
+_CALLS = (
+    *("|list", "|join('ab')", "|string", "|upper", "|replace('a', 'aaaa')", "|center(9999)", "|sort", "|tojson"),
+    *("|batch(99)|list", "|map('string')|list", "|sum", "|indent(999)", "|format(99)", "|length", "|int", "|round"),
+    *(
+        ".split('a')",
+        ".join('abc')",
+        ".replace('', 'xx')",
+        ".format(99999)",
+        "[::-1]",
+        "[1:]",
+        "|unique|list",
+        "|reverse",
+    ),
+)
+
+
+@st.composite
+def _sources(draw: st.DrawFn) -> str:
+    """A few loops inside one another around statements that let a value grow."""
+    value = draw(st.sampled_from(_VALUES))
+    for _ in range(draw(st.integers(1, 4))):
+        if draw(st.booleans()):
+            value = f"({value} {draw(st.sampled_from(_OPERATORS))} {draw(st.sampled_from(_VALUES))})"
+        else:
+            value = f"({value}){draw(st.sampled_from(_CALLS))}"
+    kind = draw(st.sampled_from(("{{% set n.x = {0} %}}", "{{{{ {0} }}}}", "{{% set x %}}{{{{ {0} }}}}{{% endset %}}")))
+    depth = draw(st.integers(1, 4))
+    loops = "".join(f"{{% for i in {draw(st.sampled_from(_VALUES))} %}}" for _ in range(depth))
+    start = "{% set x = 'abc' %}{% set n = namespace(x='abc') %}"
+    return start + loops + kind.format(value) + "{% endfor %}" * depth
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(source=_sources())
+def test_whatever_grows_ends(worker: Worker, source: str) -> None:
+    answer = worker.answer("Jinja", source)
+    assert answer["code"] in ("", "bad-template"), answer
+    assert answer["seconds"] < SECONDS, source
+
+
+def test_the_models_own_templates_are_far_from_the_bounds() -> None:
+    """A conversation of 300 turns, and one with a text of a million characters."""
+    turns = [{"role": role, "content": f"text {n}"} for n in range(150) for role in ("user", "assistant")]
+    for name in index():
+        template = index()[name].template()
+        assert "text 149" in template.render(turns[:-1])
+        assert len(template.render([{"role": "user", "content": "海螺 " * 333_333}])) > 900_000
+
+
+@pytest.mark.bad_input("a Jinja template that is a value too large only for a short conversation")
+def test_a_long_conversation_is_given_more() -> None:
+    template = JinjaTemplate("{{ messages[0].content * 2 }}")
+    assert len(template.render([{"role": "user", "content": "a" * 5_000_000}])) == 10_000_000
+    with pytest.raises(BadTemplateError) as caught:
+        JinjaTemplate("{{ 'a' * 5_000_000 }}").render([{"role": "user", "content": ""}])
+    assert caught.value.code == "bad-template"
+    assert "5000000 characters" in caught.value.message
