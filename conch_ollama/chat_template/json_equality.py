@@ -29,14 +29,12 @@ def equal_but_for_json(wanted: str, rendered: str, contents: Iterable[str]) -> b
     """`contents`: the messages' own texts, which nothing may spell in another way."""
     texts = list(contents)
     return any(
-        _same(_cut(wanted, openings), _cut(rendered, openings), wanted, rendered, texts)
+        _same(json_pieces(wanted, openings), json_pieces(rendered, openings), texts)
         for openings in (_OBJECTS, _STRINGS)
     )
 
 
-def _same(
-    wanted: Sequence[Piece], rendered: Sequence[Piece], wanted_text: str, rendered_text: str, texts: list[str]
-) -> bool:
+def _same(wanted: Sequence[Piece], rendered: Sequence[Piece], texts: list[str]) -> bool:
     if len(wanted) != len(rendered):
         return False
     for (raw, value), (other_raw, other) in zip(wanted, rendered, strict=True):
@@ -49,8 +47,8 @@ def _same(
     return True
 
 
-def _cut(text: str, openings: str) -> list[Piece]:
-    """(text, None) and (JSON, its value) by turns. JSON begins with one of `openings`."""
+def json_pieces(text: str, openings: str = _OBJECTS) -> list[Piece]:
+    """(text, None) and (JSON, its value) by turns. JSON begins with one of `openings`; numbers are as spelled."""
     decoder = json.JSONDecoder(
         object_pairs_hook=_object, parse_float=_Number, parse_int=_Number, parse_constant=_constant
     )

@@ -22,6 +22,7 @@ from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.judge import ALTERED_KIND, Judged, Subject, judge
 from conch_ollama.chat_template.ollama_render import OllamaTemplate
 from conch_ollama.chat_template.ollama_values import V0_9_3, Version
+from conch_ollama.chat_template.tool_conversations import DECLARED
 from conch_ollama.chat_template.verdicts import (
     ALTERED,
     DIFFERS,
@@ -103,12 +104,10 @@ def _rank(one: Judged, jinja: JinjaTemplate) -> tuple[bool, int, int, bool]:
 
 
 def _is_whole(proof: Proof) -> bool:
-    """Whether there is nothing that a compiled template could do better: of tools it knows nothing."""
+    """Whether there is nothing that a compiled template could do better: calls it knows only of tools declared."""
     beyond = (ALTERED, NOT_EXPRESSIBLE)
-    return all(
-        one.holds or one.verdict in beyond or kind.startswith(("tools", "adjacent"))
-        for kind, one in proof.classes.items()
-    )
+    ignored = ("adjacent", "tools called", "tools answered") if proof.classes[DECLARED].holds else ("adjacent",)
+    return all(one.holds or one.verdict in beyond or kind.startswith(ignored) for kind, one in proof.classes.items())
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,16 @@ class _Curated:
 
 
 def _compiled(case: _Case) -> Judged | NotExpressible:
-    made = compile_template(case.jinja, add_bos=case.server.add_bos, bos_token=case.server.bos)
+    """With what the Jinja does with tools, or without where only that is proven."""
+    found = _compiled_as(case, tools=True)
+    if isinstance(found, NotExpressible) or found.proof.proven or not found.proof.capabilities & {"tools"}:
+        return found
+    without = _compiled_as(case, tools=False)
+    return without if isinstance(without, Judged) and without.equal > found.equal else found
+
+
+def _compiled_as(case: _Case, *, tools: bool) -> Judged | NotExpressible:
+    made = compile_template(case.jinja, add_bos=case.server.add_bos, bos_token=case.server.bos, tools=tools)
     if isinstance(made, NotExpressible):
         return made
     try:

@@ -71,7 +71,7 @@ def test_what_is_learnt_is_said() -> None:
 
 def test_ollama_finds_the_tags_of_a_thought_and_history_loses_it() -> None:
     for name in ("qwen3", "deepseek-r1-distill", "qwq"):
-        assert proof(name).capabilities == {"thinking"}
+        assert "thinking" in proof(name).capabilities
         assert proof(name).classes["thinking in history"].holds
     assert proof("llama3").capabilities == frozenset()
 

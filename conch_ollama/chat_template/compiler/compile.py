@@ -25,14 +25,17 @@ from conch_ollama.chat_template.jinja import JinjaTemplate
 _SPECIAL = re.compile(r"<[|｜/]?[^<>\s]+[|｜]?>|\[/?[A-Z_]+\]")
 
 
-def compile_template(jinja: JinjaTemplate, *, add_bos: bool, bos_token: str) -> Compiled | NotExpressible:
+def compile_template(
+    jinja: JinjaTemplate, *, add_bos: bool, bos_token: str, tools: bool = True
+) -> Compiled | NotExpressible:
     """A TEMPLATE for `jinja`, or what stands in the way of one.
 
-    `add_bos`: the server puts `bos_token` in front, so the TEMPLATE leaves it out. A date is written as it
+    `add_bos`: the server puts `bos_token` in front, so the TEMPLATE leaves it out. `tools`: with what the Jinja does
+    with tools, as far as that can be learnt. A date is written as it
     is now: stop the clock with `jinja.at` first. Raises BadTemplateError where the Jinja refuses one question.
     """
     try:
-        model = learn(Probe(jinja, add_bos=add_bos, bos_token=bos_token))
+        model = learn(Probe(jinja, add_bos=add_bos, bos_token=bos_token), tools=tools)
     except NotExpressibleError as err:
         return err.found
     return Compiled(
@@ -73,6 +76,10 @@ def _features(model: Model) -> dict[str, str]:
         found["system"] = f"{place}; {systems.trim.words}; empty is {systems.empty}, blank is {systems.blank}"
     if model.default_system is not None:
         found["default system"] = model.default_system
+    if model.tools is not None:
+        found["tools"] = "declared, called and answered"
+    elif model.beyond is not None:
+        found["tools"] = f"not compiled: {model.beyond.summary}"
     return found
 
 

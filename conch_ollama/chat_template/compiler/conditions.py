@@ -57,6 +57,7 @@ _PLACES = {
     "assistant": {"first": "(eq $i $firstAnswer)", "last": "(eq $i $lastAnswer)"},
 }
 _EVERYWHERE = {
+    "tools": "$.Tools",
     "final": "$last",
     "prefilled": "$prefilled",
     "system": "$hasSystem",

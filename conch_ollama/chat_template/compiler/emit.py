@@ -11,6 +11,7 @@ from dataclasses import replace
 from conch_ollama.chat_template.compiler import conditions
 from conch_ollama.chat_template.compiler.conditions import Conditions, Known, all_of, any_of, bare, negated
 from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_variables, tests, where
+from conch_ollama.chat_template.compiler.emit_tools import write_calls, write_result, write_tools
 from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right
 from conch_ollama.chat_template.compiler.model import (
     Branch,
@@ -20,6 +21,7 @@ from conch_ollama.chat_template.compiler.model import (
     Prompt,
     Special,
     SystemText,
+    ToolList,
     Tree,
     Turn,
     changed,
@@ -49,6 +51,11 @@ class _Emitter:
             model = replace(model, opening=opening)
         self.model = model
         self.systems = system_variables(model)
+
+    @property
+    def shown(self) -> str:
+        """A message's text as it is printed."""
+        return "$text" if self.trimmed else ".Content"
 
     def template(self) -> str:
         body = Writer()
@@ -120,20 +127,31 @@ class _Emitter:
         out, model = self.out, self.model
         asked = Conditions()
         self._tree(model.opening, asked.of(""))
+        grouped = model.tools is not None and model.tools[1].between is not None
+        if grouped:
+            out.code('$before := ""')
         out.code("range $i, $_ := .Messages")
         out.code("$last := eq (len (slice $.Messages $i)) 1")
         turns = {"user": model.user, **({"assistant": model.assistant} if model.assistant else {})}
         self.trimmed = self._texts(turns, asked)
         for number, (role, turn) in enumerate(turns.items()):
+            if role == "assistant" and model.tools is not None:
+                out.code('else if and (eq .Role "assistant") (gt (len .ToolCalls) 0)')
+                write_calls(out, model.tools[0], self.shown)
             out.code(f'{"else if" if number else "if"} eq .Role "{role}"')
             self._turn(turn, asked.of(role))
+        if model.tools is not None:
+            out.code('else if eq .Role "tool"')
+            write_result(out, model.tools[1], self.shown)
         later = model.systems.later
         if later is not None:
             out.code('else if eq .Role "system"' if self.inline_system else 'else if and (eq .Role "system") (gt $i 0)')
             out.text(later[0])
-            out.value("$text" if self.trimmed else ".Content")
+            out.value(self.shown)
             out.text(later[2])
         out.code("end")
+        if grouped:
+            out.code("$before = .Role")
         with out.block('if and $last (ne .Role "assistant")'):
             self._prompt(model.prompt, asked)
         if self.thinking:
@@ -164,6 +182,8 @@ class _Emitter:
         rules: dict[str, Tree[Trim]] = {role: turn.trim for role, turn in turns.items()}
         if self.model.systems.later is not None:
             rules["system"] = Leaf(self.model.systems.later[1])
+        if self.model.tools is not None:
+            rules["tool"] = Leaf(self.model.tools[1].trim)
         known = {trim for tree in rules.values() for _, trim in leaves(tree)}
         if all(trim.is_identity for trim in known):
             return False
@@ -171,7 +191,9 @@ class _Emitter:
         for role, turn in turns.items():
             for pieces in dict.fromkeys(pieces for _, pieces in leaves(turn.together) if pieces):
                 with self.out.block(asked.where({role: changed(turn.together, pieces.__eq__)})):
-                    said = [self.systems[one.trim] if isinstance(one, SystemText) else go_string(one) for one in pieces]
+                    said = [
+                        self.systems[one.trim] if isinstance(one, SystemText) else go_string(str(one)) for one in pieces
+                    ]
                     self.out.code(f"$text = print {' '.join(said)} .Content")
         for cut in sorted({(trim.cut, trim.after_cut) for trim in known if trim.cut}):
             with self.out.block(where(asked, rules, lambda trim: (trim.cut, trim.after_cut), cut)):
@@ -187,7 +209,7 @@ class _Emitter:
     def _turn(self, turn: Turn, known: Known) -> None:
         """One message: by its lead, text and tail, or what stands for it if it is empty or blank."""
         out = self.out
-        shown = "$text" if self.trimmed else ".Content"
+        shown = self.shown
         specials = [(path, special) for path, special in leaves(turn.special) if special != Special()]
         cases: dict[tuple[str, Pieces], list[str]] = {}
         for path, special in specials:
@@ -225,5 +247,7 @@ class _Emitter:
         for piece in pieces:
             if isinstance(piece, SystemText):
                 self.out.value(self.systems[piece.trim])
+            elif isinstance(piece, ToolList):
+                write_tools(self.out, piece)
             else:
                 self.out.text(piece)

@@ -5,11 +5,12 @@ Concludes from a few probes to all conversations, so it may be wrong: whoever us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from conch_ollama.chat_template.compiler.learn_system import TEXTS, SystemLearner, filled, no_trim, said
+from conch_ollama.chat_template.compiler.learn_tools import PROBED_TOOLS, ToolLearner, are_shown
 from conch_ollama.chat_template.compiler.model import (
     Model,
     NotExpressibleError,
@@ -22,7 +23,7 @@ from conch_ollama.chat_template.compiler.model import (
     Turn,
     grow,
 )
-from conch_ollama.chat_template.compiler.observe import Observation, observe_unasked, opening_of
+from conch_ollama.chat_template.compiler.observe import Observation, observe, observe_unasked, opening_of
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe
 from conch_ollama.chat_template.compiler.trims import SPACE, Trim, fitting
 from conch_ollama.chat_template.conversations import EDGES, ODD, THOUGHTS
@@ -42,34 +43,73 @@ class _Seen:
     at: int
 
 
-def learn(probe: Probe) -> Model:
-    """Raises NotExpressibleError where the template does not fit the model, BadTemplateError where it refuses all."""
-    return _Learner(probe).model()
+@dataclass(frozen=True)
+class _State:
+    """Conversations that have something in common: a system text, tools. `probe` shows wrapped questions."""
+
+    place: Place
+    observations: Sequence[Observation]
+    probe: Probe | None
+
+    def unasked(self) -> Sequence[Observation]:
+        """Answers to nothing but wrapped tool results."""
+        return observe_unasked(self.probe, self.observations[0].shape.system) if self.probe is not None else ()
+
+
+def learn(probe: Probe, *, tools: bool = True) -> Model:
+    """With `tools` if the template shows them and it can be learnt how, else without.
+
+    Raises NotExpressibleError where the template does not fit the model, BadTemplateError where it refuses all."""
+    learner = _Learner(probe)
+    model = learner.model()
+    shown = probe.with_tools(PROBED_TOOLS)
+    if not tools or not are_shown(shown):
+        return model
+    try:
+        return learner.model_with_tools(shown)
+    except NotExpressibleError as err:
+        return replace(model, beyond=err.found)
 
 
 class _Learner(SystemLearner):
-    def model(self) -> Model:
-        empty, apart = self.stands_for("empty", [""])
+    def __init__(self, probe: Probe) -> None:
+        super().__init__(probe)
+        self._texts: dict[tuple[str, Place], tuple[Trim, Special]] = {}
+        self._togethers: dict[tuple[str, Place], tuple[Pieces, Pieces] | None] = {}
+        self.empty, apart = self.stands_for("empty", [""])
         blanks = [text for text in BLANKS if not self.system_trim(text)]
-        blank, also_apart = self.stands_for("blank", blanks)
-        states = [(frozenset[str](), self.absent)]
-        states += [(frozenset(("system",)), self.present)] if self.present else []
-        states += [*apart, *also_apart]
+        self.blank, also_apart = self.stands_for("blank", blanks)
+        self.states = [_State(frozenset(), self.absent, probe)]
+        self.states += [_State(frozenset(("system",)), self.present, probe)] if self.present else []
+        self.states += [_State(place, observations, probe) for place, observations in (*apart, *also_apart)]
+
+    def model_with_tools(self, shown: Probe) -> Model:
+        """`shown`: the probe that declares PROBED_TOOLS."""
+        states = [_State(frozenset(("tools",)), observe(shown, None), None)]
+        if self.present:
+            states.append(_State(frozenset(("tools", "system")), observe(shown, SYSTEM_MARK), None))
+        answered = next((one for one in states[0].observations if one.shape.prefill), None)
+        if answered is None:
+            raise NotExpressibleError("tools without an answer", "only conversations with answers are compiled")
+        tools = ToolLearner(shown, answered.tails[0], answered.leads[1]).learn()
+        return replace(self.model(states), tools=tools)
+
+    def model(self, more: Sequence[_State] = ()) -> Model:
         openings: dict[Place, Pieces] = {}
         turns: dict[str, dict[Place, _Seen]] = {"user": {}, "assistant": {}}
         prompts: dict[Place, Prompt] = {}
-        for state, observations in states:
-            opening = opening_of(observations)
-            openings[state] = self.pieces(opening)
-            for one in (*observations, *observe_unasked(self.probe, observations[0].shape.system)):
+        for state in (*self.states, *more):
+            opening = opening_of(state.observations)
+            openings[state.place] = self.pieces(opening)
+            for one in (*state.observations, *state.unasked()):
                 for at, role in enumerate(one.shape.roles):
                     if one.shape.wrapped and at < len(one.shape.roles) - 1:
                         continue
                     seen = _Seen(one.leads[at].removeprefix(opening if at == 0 else ""), one.tails[at], one, at)
-                    known = turns[role].setdefault(one.shape.place(at) | state, seen)
+                    known = turns[role].setdefault(one.shape.place(at) | state.place, seen)
                     _same((known.lead, known.tail), (seen.lead, seen.tail), f"what stands around a text of the {role}")
                 if one.prompts is not None:
-                    place = one.shape.place(len(one.shape.roles) - 1) | state
+                    place = one.shape.place(len(one.shape.roles) - 1) | state.place
                     prompt = Prompt(*(self.pieces(text) for text in one.prompts))
                     _same(prompts.setdefault(place, prompt), prompt, "the generation prompt")
         return Model(
@@ -77,7 +117,7 @@ class _Learner(SystemLearner):
             user=self._turn("user", turns["user"]),
             assistant=self._turn("assistant", turns["assistant"]) if turns["assistant"] else None,
             prompt=_grown(prompts, "the generation prompt"),
-            systems=Systems(not self.present, empty, blank, self.system_trim, self.later_system()),
+            systems=Systems(not self.present, self.empty, self.blank, self.system_trim, self.later_system()),
             default_system=self.default_system(),
             between_turns=self._between_turns(),
         )
@@ -85,13 +125,15 @@ class _Learner(SystemLearner):
     # -- user and assistant
 
     def _turn(self, role: str, rows: Mapping[Place, _Seen]) -> Turn:
-        texts = {place: self._text(role, row) for place, row in rows.items()}
+        texts = {place: self._known_text(role, place, row) for place, row in rows.items() if "tools" not in place}
         leads = {place: self.pieces(row.lead) for place, row in rows.items()}
         together: dict[Place, Pieces] = dict.fromkeys(rows, ())
         for place, row in rows.items():
-            found = self._together(row, leads[place], *texts[place])
+            found = self._known_together(role, place, row, leads[place], texts) if place in texts else None
             if found is not None:
                 leads[place], together[place], texts[place] = found[0], found[1], (_BOTH, Special())
+        for place in (place for place in rows if "tools" in place):
+            texts[place] = _as_without_tools(rows, place, texts, together)
         tails = {place: self.pieces(row.tail) for place, row in rows.items()}
         return Turn(
             _grown(leads, f"what stands before a text of the {role}"),
@@ -100,6 +142,18 @@ class _Learner(SystemLearner):
             _grown(tails, f"what stands after a text of the {role}"),
             _grown({place: special for place, (_, special) in texts.items()}, f"an empty text of the {role}"),
         )
+
+    def _known_text(self, role: str, place: Place, row: _Seen) -> tuple[Trim, Special]:
+        if (role, place) not in self._texts:
+            self._texts[role, place] = self._text(role, row)
+        return self._texts[role, place]
+
+    def _known_together(
+        self, role: str, place: Place, row: _Seen, lead: Pieces, texts: Mapping[Place, tuple[Trim, Special]]
+    ) -> tuple[Pieces, Pieces] | None:
+        if (role, place) not in self._togethers:
+            self._togethers[role, place] = self._together(row, lead, *texts[place])
+        return self._togethers[role, place]
 
     def _text(self, role: str, row: _Seen) -> tuple[Trim, Special]:
         one, at = row.observation, row.at
@@ -178,6 +232,23 @@ class _Learner(SystemLearner):
         """From the end of an answer to the next question."""
         one = next((one for one in self.absent if one.shape.users == 2), None)
         return one.tails[1] + one.leads[2] if one is not None else ""
+
+
+def _as_without_tools(
+    rows: Mapping[Place, _Seen],
+    place: Place,
+    texts: Mapping[Place, tuple[Trim, Special]],
+    together: Mapping[Place, Pieces],
+) -> tuple[Trim, Special]:
+    """A text's trimming where tools are declared: as where there are none."""
+    twin = place - {"tools"}
+    around = [(rows[one].lead, rows[one].tail) if one in rows else None for one in (place, twin)]
+    plain = twin in texts and texts[twin][1] == Special()
+    if twin not in texts or together[twin] or not (plain or around[0] == around[1]):
+        raise NotExpressibleError(
+            "tools beside a text with rules of its own", "tools change nothing but what is around"
+        )
+    return texts[twin]
 
 
 def _same(known: object, new: object, what: str) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, Place, SystemText
+from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, Place, SystemText, ToolList
 from conch_ollama.chat_template.compiler.observe import Observation, observe
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape, parts_of
+from conch_ollama.chat_template.compiler.tool_lists import with_tool_lists
 from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting
 from conch_ollama.chat_template.conversations import ODD, THOUGHTS
 from conch_ollama.errors import BadTemplateError
@@ -30,7 +31,13 @@ class SystemLearner:
 
     def pieces(self, text: str, trim: Trim | None = None) -> Pieces:
         used = self.system_trim if trim is None else trim
-        return tuple(SystemText(used) if part == SYSTEM_MARK else part for part in parts_of(text))
+        found: list[str | SystemText | ToolList] = []
+        for piece in with_tool_lists(text):
+            if isinstance(piece, str):
+                found += [SystemText(used) if part == SYSTEM_MARK else part for part in parts_of(piece)]
+            else:
+                found.append(piece)
+        return tuple(found)
 
     def _system_trim(self) -> Trim:
         shown = [one for one in self.present if SYSTEM_MARK in one.text and one.shape.users <= 2]
@@ -96,7 +103,8 @@ class SystemLearner:
 
 
 def said(pieces: Pieces, system: str) -> str:
-    return "".join(piece if isinstance(piece, str) else piece.trim(system) for piece in pieces)
+    """Without tools."""
+    return "".join(piece.trim(system) if isinstance(piece, SystemText) else str(piece) for piece in pieces)
 
 
 def filled(text: str, system: str) -> str:

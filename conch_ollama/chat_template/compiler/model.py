@@ -18,7 +18,8 @@ V = TypeVar("V", bound=Hashable)
 #: first, last: of its role; final: the last message of all; prefilled: the conversation ends with an answer; system:
 #: there is a system text (and the template does not take it for absent); empty, blank: it is, and that has rules apart.
 #: unasked: every question is a wrapped tool result, so that some templates see none (told of the last answer only).
-FEATURES = ("final", "first", "system", "last", "prefilled", "empty", "blank", "unasked")
+#: tools: some are declared.
+FEATURES = ("tools", "final", "first", "system", "last", "prefilled", "empty", "blank", "unasked")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,16 @@ class SystemText:
     trim: Trim
 
 
-Pieces = tuple[str | SystemText, ...]
+@dataclass(frozen=True)
+class ToolList:
+    """The tools as JSON: in one `array` or with `separator` between; `bare`: of each the function alone."""
+
+    bare: bool
+    array: bool
+    separator: str = ""
+
+
+Pieces = tuple[str | SystemText | ToolList, ...]
 Place = frozenset[str]
 
 
@@ -126,7 +136,37 @@ class Systems:
 
 
 @dataclass(frozen=True)
+class Calls:
+    """An answer that calls tools: `lead`, or what stands around its text (`spoken`; None: the text is dropped), then
+    `opening`, each call as `before`, name, `middle`, arguments, `after`, a `separator` between calls, then `tail`.
+
+    Ollama takes what stands in `opening` and `before`, up to a brace, for the mark of a call."""
+
+    lead: str
+    spoken: tuple[str, str] | None
+    opening: str
+    before: str
+    middle: str
+    after: str
+    separator: str
+    tail: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """A tool's result. `quoted`: as a JSON string. `between`: instead of tail and lead where two follow one another."""
+
+    lead: str
+    trim: Trim
+    quoted: bool
+    tail: str
+    between: str | None = None
+
+
+@dataclass(frozen=True)
 class Model:
+    """`tools`: how they are called; None if the template shows none, or shows them in a way `beyond` what is learnt."""
+
     opening: Tree[Pieces]
     user: Turn
     assistant: Turn | None
@@ -134,6 +174,8 @@ class Model:
     systems: Systems
     default_system: str | None
     between_turns: str
+    tools: tuple[Calls, Results] | None = None
+    beyond: NotExpressible | None = None
 
 
 @dataclass(frozen=True)
@@ -166,9 +208,9 @@ class NotExpressibleError(Exception):
         self.found = NotExpressible(construct, limit)
 
 
-def joined(pieces: Sequence[str | SystemText]) -> Pieces:
+def joined(pieces: Sequence[str | SystemText | ToolList]) -> Pieces:
     """Neighbouring literal texts as one, empty ones away."""
-    done: list[str | SystemText] = []
+    done: list[str | SystemText | ToolList] = []
     for piece in pieces:
         if isinstance(piece, str) and done and isinstance(done[-1], str):
             done[-1] += piece

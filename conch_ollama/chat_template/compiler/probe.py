@@ -5,6 +5,7 @@ A shape says which messages there are; `Probe` renders it and takes the prompt a
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,14 @@ class Probe:
 
     def __init__(self, jinja: JinjaTemplate, *, add_bos: bool, bos_token: str) -> None:
         self.jinja = jinja
+        self.tools: Sequence[Message] | None = None
         self.bos = bos_token if add_bos and self._writes(bos_token) else ""
+
+    def with_tools(self, tools: Sequence[Message]) -> Probe:
+        """The same, with these tools declared in every conversation."""
+        other = copy.copy(self)
+        other.tools = tools
+        return other
 
     def _writes(self, bos: str) -> bool:
         """Whether the template writes the BOS; if not, one at a prompt's start is a message's text."""
@@ -85,7 +93,11 @@ class Probe:
         options: dict[str, Any] = {} if think is None else {"enable_thinking": think}
         try:
             text = self.jinja.render(
-                messages, add_generation_prompt=generate, continue_final_message=prefill, **options
+                messages,
+                add_generation_prompt=generate,
+                continue_final_message=prefill,
+                tools=self.tools,
+                **options,
             )
         except BadTemplateError:
             return None
