@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conch_ollama.errors import RuntimeRefusedError
+from conch_ollama.runtimes.messages import checked_messages
 
 #: Modelfile parameter -> field of a request to llama.cpp.
 _OPTIONS = {
@@ -43,11 +44,10 @@ def chat_request(
 ) -> bytes:
     """Body of /v1/chat/completions. `options`: the model's Modelfile parameters, for what the request leaves open."""
     request = _request(body, options, lora)
-    messages = request.get("messages")
-    if isinstance(messages, list):
-        _refuse_media(messages)
-        if system and not (messages and isinstance(messages[0], dict) and messages[0].get("role") == "system"):
-            request["messages"] = [{"role": "system", "content": system}, *messages]
+    messages = checked_messages(request.get("messages"))
+    _refuse_media(messages)
+    if system and messages[0]["role"] != "system":
+        request["messages"] = [{"role": "system", "content": system}, *messages]
     think = body.get("think")
     if think is not None:
         kwargs: dict[str, Any] = {"enable_thinking": think is not False}
@@ -93,10 +93,10 @@ def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refuse_media(messages: list[Any]) -> None:
+def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
     """llama.cpp without a projector calls an image its own fault (HTTP 500)."""
     for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
+        content = message.get("content")
         for part in content if isinstance(content, list) else []:
             kind = part.get("type") if isinstance(part, dict) else None
             if isinstance(kind, str) and kind in {"image_url", "input_audio", "input_video", "file"}:

@@ -62,6 +62,7 @@ class LlamaCppWorker:
         import httpx
 
         self.address: str = self._worker.address
+        self.key = self._worker.key
         self._client = httpx.Client(
             base_url=self.address,
             headers={"Authorization": f"Bearer {self._worker.key}"},

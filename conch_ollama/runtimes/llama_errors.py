@@ -30,12 +30,12 @@ async def broken_off(worker: Worker, err: Exception) -> RuntimeFailedError:
     )
 
 
-def refusal(status: int, body: bytes) -> ConchError:
-    """llama.cpp's error in ours. `status` 200: an error event in a stream, whose own code counts."""
+def refusal(status: int, body: bytes, *, from_body: bool = True) -> ConchError:
+    """llama.cpp's error in ours. The code in its body counts (an error event comes with status 200), unless told."""
     try:
         error = json.loads(body)["error"]
         message, kind = str(error["message"]), str(error.get("type", ""))
-        status = int(error.get("code", status))
+        status = int(error.get("code", status)) if from_body else status
     except (ValueError, KeyError, TypeError):
         message, kind = body[:300].decode("utf-8", "replace"), ""
     if kind == "exceed_context_size_error":

@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefusedError
+from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.durations import keep_alive_seconds
 from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
@@ -25,6 +25,7 @@ from conch_ollama.runtimes.server_sent_events import events
 from conch_ollama.runtimes.vectors import decode_base64, shortened
 from conch_ollama.runtimes.worker_pool import Worker, WorkerPool
 
+_CHAT = "/v1/chat/completions"
 _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
 
 
@@ -70,7 +71,7 @@ class LlamaCppRuntime:
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
         request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
-        async with contextlib.aclosing(self._stream(entry, body, "/v1/chat/completions", request)) as data:
+        async with contextlib.aclosing(self._stream(entry, body, _CHAT, request)) as data:
             async for chunk in chat_chunks(data, ALIAS, model):
                 yield chunk
 
@@ -176,12 +177,23 @@ class LlamaCppRuntime:
                 raise await broken_off(worker, err) from err
             stack.callback(answer.close)
             if answer.status >= 400:
-                raise refusal(answer.status, await answer.read())
+                said = await answer.read()
+                if answer.status == 500 and path == _CHAT and not await self._renders(worker, request):
+                    raise refusal(400, said, from_body=False)
+                raise refusal(answer.status, said)
             try:
                 async for piece in answer.pieces():
                     yield piece
             except loopback.BrokenAnswerError as err:
                 raise await broken_off(worker, err) from err
+
+    async def _renders(self, worker: Worker, request: bytes) -> bool:
+        """Whether the chat template takes the request: if not, llama.cpp's 500 was the request's fault."""
+        try:
+            await self._whole(worker, "/apply-template", request)
+        except RuntimeFailedError as err:
+            return isinstance(err, RuntimeRefusedError) or worker.ended.is_set()
+        return True
 
     async def _whole(self, worker: Worker, path: str, request: bytes) -> bytes:
         answer = await _ask(worker, path, request)

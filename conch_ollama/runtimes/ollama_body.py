@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conch_ollama.errors import RuntimeRefusedError
+from conch_ollama.runtimes.messages import checked_messages
 
 #: Field of OpenAI's (or llama.cpp's) request -> Ollama's option.
 _OPTIONS = {
@@ -27,6 +28,8 @@ _OPTIONS = {
     "max_tokens": "num_predict",
     "max_completion_tokens": "num_predict",
 }
+_INTEGERS = frozenset({"top_k", "seed", "num_predict", "repeat_last_n", "num_ctx", "num_keep", "num_thread", "num_gpu"})
+_FLOATS = frozenset(_OPTIONS.values()) - _INTEGERS
 
 
 def chat_request(model: str, body: Mapping[str, Any], *, thinks: bool) -> dict[str, Any]:
@@ -68,7 +71,23 @@ def options(body: Mapping[str, Any]) -> dict[str, Any]:
         value = body.get(field)
         if value is not None:
             found[option] = [value] if option == "stop" and isinstance(value, str) else value
+    for option, value in found.items():
+        _check_option(option, value)
     return found
+
+
+def _check_option(option: str, value: Any) -> None:
+    """Ollama calls a wrong type a fault of its own (HTTP 500)."""
+    if option == "stop":
+        fits = isinstance(value, list) and all(isinstance(text, str) for text in value)
+    elif option in _INTEGERS:
+        fits = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    elif option in _FLOATS:
+        fits = isinstance(value, int | float)
+    else:
+        return
+    if not fits or isinstance(value, bool):
+        raise RuntimeRefusedError(f"{option} has a value of the wrong type: {str(value)[:40]}")
 
 
 def _common(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,16 +118,12 @@ def _think(body: Mapping[str, Any], thinks: bool) -> Any:
 
 
 def _messages(messages: Any) -> list[dict[str, Any]]:
-    if not isinstance(messages, list) or not messages:
-        raise RuntimeRefusedError("messages must be a list that is not empty")
     called: dict[str, str] = {}
-    return [_message(message, called) for message in messages]
+    return [_message(message, called) for message in checked_messages(messages)]
 
 
-def _message(message: Any, called: dict[str, str]) -> dict[str, Any]:
+def _message(message: Mapping[str, Any], called: dict[str, str]) -> dict[str, Any]:
     """One message; `called`: id of a tool call -> name of the tool, from the messages before."""
-    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise RuntimeRefusedError("each message must be an object with a role")
     role = "system" if message["role"] == "developer" else message["role"]
     text, images = _content(message.get("content"))
     found: dict[str, Any] = {"role": role, "content": text}
@@ -133,8 +148,6 @@ def _content(content: Any) -> tuple[str, list[str]]:
         return "", []
     if isinstance(content, str):
         return content, []
-    if not isinstance(content, list):
-        raise RuntimeRefusedError("a message's content must be text or a list of parts")
     texts, images = [], []
     for part in content:
         kind = part.get("type") if isinstance(part, Mapping) else None

@@ -19,6 +19,7 @@ from conch_ollama.errors import (
     RuntimeRefusedError,
     UsageError,
 )
+from conch_ollama.runtimes.messages import checked_messages
 from conch_ollama.runtimes.openai_body import request_for
 from conch_ollama.runtimes.openai_chunks import tidy_chunks
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
@@ -55,6 +56,7 @@ class OpenAIRuntime:
         return list(cards.values())
 
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+        checked_messages(body.get("messages"))
         async with contextlib.aclosing(self._stream(model, body, "/chat/completions")) as chunks:
             async for chunk in chunks:
                 yield chunk
