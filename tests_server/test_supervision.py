@@ -1,0 +1,208 @@
+"""The supervised runtime where it takes longer: room for models, crash on crash, closing, models exchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import psutil
+import pytest
+
+from conch_ollama.errors import RuntimeBusyError, RuntimeFailedError, RuntimeRefusedError
+from conch_ollama.runtimes.llama_server import LlamaCppRuntime
+from tests.parts.scripted_gguf import scripted_gguf
+from tests.runtimes.places import HI, TEXT, collect, text_of
+from tests.runtimes.supervised import LONG, get, model, run, say, until, workers
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scripted_gguf(tmp_path_factory.mktemp("模型 folder") / "plain.gguf", TEXT, context_length=4096)
+
+
+@pytest.fixture(scope="module")
+def long_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its answer takes seconds."""
+    return scripted_gguf(tmp_path_factory.mktemp("long") / "long.gguf", LONG, context_length=32768)
+
+
+def test_one_who_leaves_while_it_loads_takes_nothing_along(gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        impatient, patient = asyncio.create_task(say(runtime)), asyncio.create_task(say(runtime))
+        await asyncio.sleep(0.05)
+        impatient.cancel()
+        assert await patient == TEXT
+        (worker,) = workers(runtime)
+        assert worker.users == 0
+
+    run(work, model(gguf))
+
+
+def test_room_is_made_for_another_model(gguf: Path, tmp_path: Path) -> None:
+    other = shutil.copy(gguf, tmp_path / "other.gguf")
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, len(workers(runtime)))
+                await asyncio.sleep(0.005)
+
+        watching = asyncio.create_task(watch())
+        # Both wanted at once, again and again, and room for one: each waits for the other's answers to end.
+        answers = await asyncio.gather(*(say(runtime, name) for name in ("a", "b", "a", "b")))
+        answers += [await say(runtime, name) for name in ("a", "b")]
+        watching.cancel()
+        assert set(answers) == {TEXT}
+        assert most == 1
+
+    run(work, model(gguf, "a"), model(Path(other), "b"), max_loaded=1)
+
+
+def test_memory_is_a_limit(gguf: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copy(gguf, tmp_path / "other.gguf"))
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        need = runtime._entries["a"].plan.memory
+        runtime._pool.memory = 2 * need - 1
+        await say(runtime, "a")
+        await say(runtime, "b")
+        assert list((await runtime.health()).loaded) == ["b"]
+        runtime._pool.memory = need - 1
+        with pytest.raises(RuntimeFailedError) as caught:
+            await say(runtime, "a")
+        assert gguf.name in caught.value.message
+
+    run(work, model(gguf, "a"), model(other, "b"))
+
+
+def test_one_who_comes_right_after_a_crash_is_answered(gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        await runtime.load("m")
+        process = workers(runtime)[0].process.process
+        process.kill()
+        psutil.wait_procs([psutil.Process(process.pid)] if psutil.pid_exists(process.pid) else [], timeout=5)
+        assert await say(runtime) == TEXT
+
+    run(work, model(gguf))
+
+
+def test_crash_on_crash_is_not_started_for_ever(gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        await runtime.load("m")
+        for restarts in range(1, 4):
+            await until(lambda: any(not worker.retiring and worker.address for worker in workers(runtime)))
+            workers(runtime)[-1].process.process.kill()
+            await until(lambda: runtime._pool.restarts == restarts)  # noqa: B023 - used at once
+        with pytest.raises(RuntimeBusyError) as caught:
+            await say(runtime)
+        assert caught.value.retry_after > 5
+        assert gguf.name in caught.value.message
+
+    async def few(runtime: LlamaCppRuntime) -> None:
+        runtime._pool._crashes = 2
+        await work(runtime)
+
+    run(few, model(gguf))
+
+
+@pytest.mark.bad_input("a model file that changed into no model after the start")
+def test_a_file_that_went_bad(gguf: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(gguf, tmp_path / "bad.gguf"))
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        path.write_bytes(path.read_bytes()[:4000])
+        for _ in range(3):
+            with pytest.raises(RuntimeFailedError) as caught:
+                await say(runtime)
+            assert "bad.gguf" in caught.value.message
+        assert workers(runtime) == []
+
+    run(work, model(path))
+
+
+def test_a_cancelled_task_frees_its_slot(long_gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        await runtime.load("m")
+        task = asyncio.create_task(say(runtime))
+        (worker,) = workers(runtime)
+        while not any(slot["is_processing"] for slot in await get(worker, "/slots")):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while any(slot["is_processing"] for slot in await get(worker, "/slots")):
+            await asyncio.sleep(0.01)
+        assert worker.users == 0
+
+    run(work, model(long_gguf, num_ctx=32768))
+
+
+def test_closing_ends_running_answers(long_gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        stream = runtime.chat("m", {"messages": HI})
+        await anext(stream)
+        closing = asyncio.create_task(runtime.close())
+        with pytest.raises(RuntimeFailedError):
+            await collect(stream)
+        await closing
+        with pytest.raises(RuntimeFailedError):
+            await runtime.load("m")
+        await runtime.close()
+
+    run(work, model(long_gguf, num_ctx=32768))
+
+
+def test_closing_while_it_loads(gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        waiting = asyncio.create_task(say(runtime))
+        await asyncio.sleep(0.05)
+        await runtime.close()
+        with pytest.raises(RuntimeFailedError):
+            await waiting
+
+    run(work, model(gguf))
+
+
+def test_models_are_exchanged_under_an_answer(gguf: Path, long_gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        stream = runtime.chat("m", {"messages": HI, "max_tokens": 200})
+        first = await anext(stream)
+        runtime.update([model(gguf, "new")])
+        assert [card.name for card in await runtime.models()] == ["new"]
+        assert await say(runtime, "new") == TEXT
+        assert len(text_of([first, *await collect(stream)])) > 200
+        await until(lambda: len(workers(runtime)) == 1)
+
+    run(work, model(long_gguf, num_ctx=32768))
+
+
+@pytest.mark.bad_input("a conversation that the chat template refuses")
+def test_what_the_template_refuses_is_the_requests_fault(tmp_path: Path) -> None:
+    strict = (
+        "{% if messages[0]['role'] != 'user' %}{{ raise_exception('user first') }}{% endif %}<|im_start|><|im_end|>"
+    )
+    path = scripted_gguf(tmp_path / "strict.gguf", TEXT, chat_template=strict)
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        with pytest.raises(RuntimeRefusedError) as caught:
+            await say(runtime, messages=[{"role": "assistant", "content": "Hi"}])
+        assert "user first" in caught.value.message
+        assert caught.value.status == 400
+
+    run(work, model(path))
+
+
+def test_too_long_texts_to_embed_are_cut_if_wanted(gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        texts = ["hello", "conch " * 1000]
+        with pytest.raises(RuntimeRefusedError) as caught:
+            await runtime.embed("m", texts, {})
+        assert caught.value.kind == "context_length_exceeded"
+        found = await runtime.embed("m", texts, {"truncate": True})
+        assert len(found.vectors) == 2 and found.tokens > 2000
+
+    run(work, model(gguf))
