@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from conch_ollama.chat_template.capabilities import is_bypassed
 from conch_ollama.chat_template.ollama_render import OllamaTemplate
-from conch_ollama.chat_template.prove import prove
 from conch_ollama.chat_template.verdicts import Proof
 from conch_ollama.errors import BadTemplateError
 from conch_ollama.ollama.versions import OLDEST_WITH_NATIVE, is_native, version_numbers
+from conch_ollama.workflows.chat_format import ChatFormat
 from conch_ollama.workflows.patient import (
     BYPASSED,
     DOUBLE_BOS,
@@ -21,6 +22,7 @@ from conch_ollama.workflows.patient import (
     Patient,
 )
 from conch_ollama.workflows.proofs import first_difference
+from conch_ollama.workflows.template import prove_given
 
 _QUESTION = ({"role": "user", "content": "Hi"},)
 
@@ -55,16 +57,17 @@ def template_faults(patient: Patient, parsed: OllamaTemplate | None, notes: Note
             "take it out of TEMPLATE: the server adds it",
             patient.facts.bos,
         )
-    if patient.facts.jinja is None:
+    chat = patient.facts.chat
+    if chat is None:
         notes.add(f"TEMPLATE can't be proven: {patient.facts.fault}")
         return
     try:
-        proof = proof_of(patient, doubled=doubled)
+        proof = proof_of(patient, chat, doubled=doubled)
     except BadTemplateError as err:
         notes.add(f"TEMPLATE can't be proven: {err.message}")
         return
     yield from _unequal(patient, proof)
-    bypassed = is_native(patient.version) and (patient.renders_jinja or is_bypassed(parsed, patient.facts.jinja.source))
+    bypassed = is_native(patient.version) and (patient.renders_jinja or is_bypassed(parsed, chat.source))
     if bypassed and proof.proven:
         notes.add(f"Ollama {patient.version} renders the GGUF's own chat template; TEMPLATE is proven to say the same")
     elif bypassed:
@@ -76,24 +79,14 @@ def template_faults(patient: Patient, parsed: OllamaTemplate | None, notes: Note
         )
 
 
-def proof_of(patient: Patient, *, doubled: bool) -> Proof:
+def proof_of(patient: Patient, chat: ChatFormat, *, doubled: bool) -> Proof:
     """TEMPLATE against the GGUF's Jinja; a BOS that is written twice is a fault of its own, and no difference here."""
-    facts, template = patient.facts, patient.template
-    assert facts.jinja is not None  # noqa: S101 - the caller asked
-    add_bos = facts.add_bos
+    template = patient.template
     if doubled:
-        writes = facts.jinja.render(_QUESTION).startswith(facts.bos)
-        template = template if writes else template.replace(facts.bos, "", 1)
-        add_bos = add_bos and not writes
-    return prove(
-        facts.jinja,
-        template,
-        add_bos=add_bos,
-        bos_token=facts.bos,
-        family=facts.architecture,
-        name=patient.name,
-        version=patient.proof_version,
-    )
+        writes = chat.jinja.render(_QUESTION).startswith(chat.bos_token)
+        template = template if writes else template.replace(chat.bos_token, "", 1)
+        chat = replace(chat, add_bos=not writes)
+    return prove_given(chat, template, patient.name, version=patient.proof_version).proof
 
 
 def writes_bos(patient: Patient, parsed: OllamaTemplate) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from conch_ollama.chat_template.prove import best_template
 from conch_ollama.chat_template.verdicts import Proof
 from conch_ollama.errors import BadTemplateError, CheckError, NotSupportedError
 from conch_ollama.ollama.client import OllamaClient
@@ -35,6 +34,7 @@ from conch_ollama.workflows.patient import (
 )
 from conch_ollama.workflows.proofs import why_unproven
 from conch_ollama.workflows.rendering import rendering_check
+from conch_ollama.workflows.template import prove_format
 
 _OF_TEMPLATE = frozenset({WRONG_TEMPLATE, DOUBLE_BOS, BYPASSED})
 
@@ -104,18 +104,10 @@ def _template(patient: Patient, codes: set[str]) -> tuple[str | None, Sequence[s
 
 
 def _best(patient: Patient) -> Proof | str:
-    facts = patient.facts
-    if facts.jinja is None:
-        return facts.fault
+    if patient.facts.chat is None:
+        return patient.facts.fault
     try:
-        return best_template(
-            facts.jinja,
-            add_bos=facts.add_bos,
-            bos_token=facts.bos,
-            family=facts.architecture,
-            name=patient.name,
-            version=patient.proof_version,
-        )
+        return prove_format(patient.facts.chat, patient.name, version=patient.proof_version).proof
     except BadTemplateError as err:
         return err.message
 

@@ -18,6 +18,7 @@ from conch_ollama.errors import BadGGUFError, BadTemplateError
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.formats.metadata import Metadata, Value, ValueType
 from conch_ollama.tokenizers.vocabulary import Vocabulary, vocabulary_from_gguf
+from conch_ollama.workflows.chat_format import ChatFormat, of_vocabulary
 
 #: Metadata of a GGUF -> parameter of a Modelfile (the keys are those that llama.cpp reads and conch writes).
 SAMPLING = {
@@ -33,12 +34,13 @@ SAMPLING = {
 class ModelFacts:
     """`values`: the metadata without types and without the vocabulary's arrays. `size`: bytes of the file.
 
-    `vocabulary` is None where there is none; `jinja` where there is no chat template, or it does not work: `fault`
-    says why, or that it can't be seen from here.
+    `vocabulary` is None where there is none; `chat` and `jinja` where there is no chat template, or it does not work:
+    `fault` says why, or that it can't be seen from here.
     """
 
     values: Mapping[str, Any]
     vocabulary: Vocabulary | None
+    chat: ChatFormat | None
     jinja: JinjaTemplate | None
     fault: str = ""
     size: int = 0
@@ -119,22 +121,16 @@ def _facts(metadata: Metadata, values: Mapping[str, Any], *, size: int, seen_who
     try:
         vocabulary = vocabulary_from_gguf(metadata)
     except BadGGUFError as err:
-        own = metadata.get("tokenizer.chat_template")
-        jinja, fault = _jinja(str(own.data), "", "") if own is not None else (None, err.message)
-        return ModelFacts(values, None, jinja, fault, size, seen_whole)
-    source = vocabulary.chat_template
-    if source is None:
+        return ModelFacts(values, None, None, None, err.message, size, seen_whole)
+    if vocabulary.chat_template is None:
         fault = "the GGUF has no chat template" if seen_whole else "Ollama does not show the GGUF's chat template"
-        return ModelFacts(values, vocabulary, None, fault, size, seen_whole)
-    jinja, fault = _jinja(source, vocabulary.bos_text, vocabulary.eos_text)
-    return ModelFacts(values, vocabulary, jinja, fault, size, seen_whole)
-
-
-def _jinja(source: str, bos: str, eos: str) -> tuple[JinjaTemplate | None, str]:
+        return ModelFacts(values, vocabulary, None, None, fault, size, seen_whole)
+    chat = of_vocabulary(vocabulary, "", family=str(values.get("general.architecture", "")))
     try:
-        return JinjaTemplate(source, bos_token=bos, eos_token=eos), ""
+        return ModelFacts(values, vocabulary, chat, chat.jinja, "", size, seen_whole)
     except BadTemplateError as err:
-        return None, f"the GGUF's chat template does not work: {err.message}"
+        fault = f"the GGUF's chat template does not work: {err.message}"
+        return ModelFacts(values, vocabulary, None, None, fault, size, seen_whole)
 
 
 def _plain(value: Value) -> Any:

@@ -1,4 +1,4 @@
-"""Models broken on purpose in a real Ollama 0.9.3: each fault by its name, mended, and nothing found the second time."""
+"""Models broken on purpose in a real Ollama 0.9.3: each fault by its name, mended, and nothing found the next time."""
 
 from __future__ import annotations
 
@@ -212,8 +212,7 @@ def test_a_mending_that_fails_leaves_the_model(
 ) -> None:
     put(server, "kept", ggufs["chatml"], WRONG, stop=["<|im_end|>"])
     before = model_info("kept", server.host)
-    best = mending.best_template
-    monkeypatch.setattr(mending, "best_template", lambda *a, **k: replace(best(*a, **k), stops=("a",)))
+    monkeypatch.setattr(mending, "prove_format", changed_proof(stops=lambda proof: ("a",)))
     with pytest.raises(CheckError) as caught:
         mend_model("kept", host=server.host)
     assert "kept" in caught.value.message and "'a'" in caught.value.message
@@ -226,9 +225,7 @@ def test_a_server_that_renders_otherwise(
 ) -> None:
     put(server, "odd", ggufs["chatml"], WRONG, stop=["<|im_end|>"])
     before = model_info("odd", server.host)
-    best = mending.best_template
-    longer = lambda *a, **k: replace((found := best(*a, **k)), template=found.template + "and more")  # noqa: E731
-    monkeypatch.setattr(mending, "best_template", longer)
+    monkeypatch.setattr(mending, "prove_format", changed_proof(template=lambda proof: proof.template + "and more"))
     monkeypatch.setattr(
         mending, "diagnose", lambda patient: ((), ()) if "more" in patient.template else DIAGNOSE(patient)
     )
@@ -239,7 +236,17 @@ def test_a_server_that_renders_otherwise(
     assert model_info("odd", server.host) == before
 
 
-DIAGNOSE = mending.diagnose
+DIAGNOSE, PROVE = mending.diagnose, mending.prove_format
+
+
+def changed_proof(**changes: Any) -> Any:
+    """The best proof with fields that a fault of ours would give it."""
+
+    def prove(*arguments: Any, **options: Any) -> Any:
+        found = PROVE(*arguments, **options)
+        return replace(found, proof=replace(found.proof, **{key: make(found.proof) for key, make in changes.items()}))
+
+    return prove
 
 
 def test_json_is_plain(server: OllamaServer, ggufs: Mapping[str, Path]) -> None:
