@@ -82,12 +82,12 @@ class _Visit:
             if await self._answered_preflight():
                 return
             await self._let_in()
-            receive = await self._whole_body()
+            await self._door._app(scope, await self._whole_body(), self._send)
         except Exception as err:  # the border: ours are translated, others logged
+            if self._status:
+                raise
             _, response = failed(scope["path"], err)
             await response(scope, self._receive, self._send)
-        else:
-            await self._door._app(scope, receive, self._send)
         finally:
             self._shim.metrics.responses.labels(str(self._status)).inc()
             self._log()

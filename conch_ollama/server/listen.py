@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from conch_ollama.errors import UsageError
 from conch_ollama.server.settings import Settings
 
 if TYPE_CHECKING:
-    import uvicorn
     from fastapi import FastAPI
+
+    from conch_ollama.server.protocol import DrainingServer
 
 _BACKLOG = 2048
 #: Bytes of a request's head.
@@ -59,8 +61,10 @@ def url_of(settings: Settings, bound: socket.socket) -> str:
     return f"{scheme}://{host}:{bound.getsockname()[1]}"
 
 
-async def listen(app: FastAPI, settings: Settings, bound: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until a signal ends it; calls `ready` when it takes requests.
+async def listen(
+    app: FastAPI, settings: Settings, bound: socket.socket, ready: Callable[[Callable[[], None]], None]
+) -> None:
+    """Serve until a signal ends it; calls `ready` when it takes requests, with what ends it as a signal would.
 
     After the signal new requests get 503, running answers have `limits.shutdown_s` seconds to end.
     """
@@ -92,7 +96,7 @@ async def listen(app: FastAPI, settings: Settings, bound: socket.socket, ready: 
         watch.cancel()
 
 
-async def _when_started(server: uvicorn.Server, ready: Callable[[], None]) -> None:
+async def _when_started(server: DrainingServer, ready: Callable[[Callable[[], None]], None]) -> None:
     while not server.started:
         await asyncio.sleep(0.005)
-    ready()
+    ready(lambda: server.handle_exit(signal.SIGTERM, None))

@@ -41,7 +41,7 @@ async def _serve(plan: ServePlan, reread: Callable[[], ServePlan | None] | None,
         if reread is not None:
             tasks.append(asyncio.create_task(_follow(shim, plan, reread, events)))
 
-        def ready() -> None:
+        def ready(end: Callable[[], None]) -> None:
             names = ", ".join(served.name for served in shim.registry.served()) or "no model yet"
             events.step(f"serving {names} at {url_of(settings, bound)}")
             for line in plan.describe(runtimes):

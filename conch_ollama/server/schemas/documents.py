@@ -79,6 +79,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     from fastapi.openapi.utils import get_openapi
 
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    for path in found["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)  # the framework's own; ours is 400
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas.update(_definitions())

@@ -1,0 +1,91 @@
+"""/generate: a prompt in, `{"generated_text", "generate_text"}` out, whole. For clients that know no dialect.
+
+Both names hold the same text: there are clients of either.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.server.answering import answer
+from conch_ollama.server.bodies import parse_object, validated
+from conch_ollama.server.dialects.openai import Whole
+from conch_ollama.server.jobs import job_for
+from conch_ollama.server.responses import WholeAnswer
+from conch_ollama.server.schemas.documents import answers, body_of, object_with
+from conch_ollama.server.schemas.openai import GenerateRequest
+from conch_ollama.server.shim import shim_of
+
+router = APIRouter(tags=["generate"])
+_TEXTS = answers(object_with(generated_text="string", generate_text="string"))
+_THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+#: A model that was started inside its thought closes what it never opened.
+_END_OF_THOUGHT = "</think>"
+
+
+@router.get("/generate", responses=_TEXTS)
+async def generate_get(
+    request: Request,
+    prompt: str = Query(min_length=1),
+    system: str | None = None,
+    model: str | None = None,
+    max_tokens: int | None = Query(None, ge=0, le=2**31 - 1),
+    think: bool = False,
+) -> Response:
+    """Answer a prompt that stands in the address. Long ones, and those with `&` or `#` in them, are better sent by
+    POST. `think`: with the model's thought."""
+    given = {"prompt": prompt, "system": system, "model": model, "max_tokens": max_tokens, "think": think}
+    return await _generate(request, {key: value for key, value in given.items() if value is not None})
+
+
+@router.post("/generate", openapi_extra=body_of(GenerateRequest), responses=_TEXTS)
+async def generate_post(request: Request) -> Response:
+    """Answer a prompt: as JSON, or as plain text where the Content-Type says so."""
+    raw = await request.body()
+    if request.headers.get("content-type", "").startswith("text/plain"):
+        given: dict[str, Any] = {"prompt": raw.decode("utf-8", "replace")}
+    else:
+        given = parse_object(raw, shim_of(request).settings.limits.json_depth)
+    return await _generate(request, validated(given, GenerateRequest))
+
+
+async def _generate(request: Request, given: dict[str, Any]) -> Response:
+    shim = shim_of(request)
+    system = [{"role": "system", "content": given["system"]}] if given.get("system") else []
+    body: dict[str, Any] = {
+        "model": given.get("model"),
+        "messages": [*system, {"role": "user", "content": given["prompt"]}],
+        "max_tokens": given.get("max_tokens"),
+        "stream_options": {"include_usage": True},
+    }
+    job = await job_for(request, "chat", body, "generate")
+    wants_thought = bool(given.get("think"))
+
+    async def produce() -> dict[str, Any]:
+        whole = Whole()
+
+        async def listen(chunk: Chunk) -> None:
+            whole.add(chunk)
+
+        await answer(shim, job, listen)
+        choice = whole.choice()
+        text = "".join(choice.content)
+        if wants_thought and choice.thought:
+            text = f"<think>\n{''.join(choice.thought).strip()}\n</think>\n\n{text}"
+        elif not wants_thought:
+            text = without_thought(text)
+        return {"generated_text": text, "generate_text": text}
+
+    return WholeAnswer(produce)
+
+
+def without_thought(text: str) -> str:
+    """The answer alone, where a runtime left the thought in it."""
+    found = _THOUGHT.sub("", text, count=1)
+    if found == text and _END_OF_THOUGHT in text and "<think>" not in text:
+        return text.partition(_END_OF_THOUGHT)[2].lstrip()
+    return found
