@@ -18,6 +18,8 @@ from conch_ollama.tokenizers.token_list import token_text
 from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles, read_object
 
 _ROLES = ("unk", "sep", "pad", "cls", "mask")
+#: Ids of tokens of which only the text is known.
+_NOWHERE = 1 << 40
 _GIVE_FOLDER = "give a chat template (Jinja), tokenizer_config.json, a model's folder or a GGUF"
 
 
@@ -122,6 +124,12 @@ def _read_files(folder: Path) -> tuple[TokenizerFiles, dict[str, int], dict[str,
     model = tokenizer.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
     ids = {**(vocab if isinstance(vocab, dict) else {}), **added}
+    if not (folder / "tokenizer.json").is_file():  # then the texts that are named have to do
+        named = (
+            token_text(source.get(f"{role}_token")) for source in (config, listed) for role in ("bos", "eos", *_ROLES)
+        )
+        for number, text in enumerate(text for text in named if text):
+            ids.setdefault(text, _NOWHERE + number)
     files = TokenizerFiles(
         folder,
         {"post_processor": tokenizer.get("post_processor")},

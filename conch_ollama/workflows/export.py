@@ -137,6 +137,8 @@ def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportRes
     plan = _plan(inputs, options, name, folder, provenance, template)
     ahead = preflight(_with_final_names(plan), threads=options.threads or this_machine().cores, force=options.force)
     events.preflight(ahead)
+    for note in template.notes if plan.files else ():
+        events.note(note)
     modelfiles = build_modelfiles(inputs, options, name, plan, provenance, template)
     for warning in modelfiles.warnings:
         events.warning(warning)

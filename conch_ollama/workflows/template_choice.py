@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NATIVE, PROVEN = "native", "proven"
 UNPROVEN = "no TEMPLATE: none is proven to render what this model was trained on"
+_OWN = "what the model's own chat template renders"
 _NATIVE = (
     "no TEMPLATE, as was asked: Ollama from 0.30 on renders the chat template in the GGUF, an older one would guess "
     "how to talk to the model"
@@ -44,6 +45,15 @@ class Choice:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should see of it: where the TEMPLATE comes from, and what Ollama alters all the same."""
+        altered = self.record.get("altered_by_ollama")
+        if not altered or self.text is None:
+            return (self.comment,)
+        text = f"altered by Ollama: {altered['conversations']} conversations of the proof: {altered['why']}"
+        return self.comment, text
+
 
 def choose_template(inputs: Inputs, options: ExportOptions, name: str) -> Choice:
     """The TEMPLATE for the model that will be called `name` in Ollama.
@@ -55,7 +65,10 @@ def choose_template(inputs: Inputs, options: ExportOptions, name: str) -> Choice
     choice = _chosen(trained.inputs, options, name)
     record = {**choice.record, **({"trained": dict(trained.record)} if trained.record else {})}
     stops = tuple(dict.fromkeys((*choice.stops, *trained.stops)))
-    return replace(choice, record=record, stops=stops, warnings=(*trained.warnings, *choice.warnings))
+    comment = choice.comment
+    if trained.record.get("used"):
+        comment = comment.replace(_OWN, f"what was trained, LLaMA-Factory's template {trained.record['template']!r}")
+    return replace(choice, comment=comment, record=record, stops=stops, warnings=(*trained.warnings, *choice.warnings))
 
 
 def _chosen(inputs: Inputs, options: ExportOptions, name: str) -> Choice:
@@ -81,7 +94,7 @@ def _proven(inputs: Inputs, proven: Proven) -> Choice:
         inputs,
         proof.template,
         proof.strategy,
-        f"template: {proof.strategy}, renders byte for byte what the model's own chat template renders",
+        f"template: {proof.strategy}, renders byte for byte {_OWN}",
         proven.record,
         proof.stops,
         proof.parameters,
@@ -144,7 +157,7 @@ def _given(inputs: Inputs, chat: ChatFormat | None, path: Path, name: str) -> Ch
         return Choice(inputs, text, None, "template: taken as it was, not proven", record, warnings=(warning,))
     record = {**held.record, "strategy": "file"}
     if held.proof.proven:
-        comment = "template: from a file, renders byte for byte what the model's own chat template renders"
+        comment = f"template: from a file, renders byte for byte {_OWN}"
         return Choice(inputs, text, "file", comment, record, warnings=held.warnings)
     why = why_unproven(held.proof)
     warning = f"the TEMPLATE of {path} is used, and does not render what the model was trained on: {why}"

@@ -72,6 +72,12 @@ def test_a_model_is_fetched_with_what_it_needs_and_nothing_else(hub: HubServer, 
     assert leftovers(cache) == []
 
 
+def test_without_weights_only_what_is_small_is_fetched(hub: HubServer, cache: Path) -> None:
+    found = fetch_snapshot(REPO, cache=cache, endpoint=hub.url, weights=False)
+    assert (found.path / "tokenizer.json").is_file()
+    assert not list(found.path.glob("*.safetensors"))
+
+
 def test_what_is_there_is_not_fetched_again(hub: HubServer, cache: Path) -> None:
     first = fetch_snapshot(REPO, cache=cache, endpoint=hub.url)
     hub.requests.clear()
