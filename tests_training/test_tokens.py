@@ -5,36 +5,21 @@ Needs llamafactory (`pip install -e '.[training]' pytest`). Compares with the to
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import yaml
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
-from llamafactory.data.template import TEMPLATES
 from llamafactory.hparams import get_train_args
 from llamafactory.model import load_tokenizer
-from transformers import AutoTokenizer
 
 from conch_ollama.resources import data_folder
-from conch_ollama.sources.smollm2 import smollm2_gguf
-from conch_ollama.training.base import base_from_gguf
 from conch_ollama.training.dataset import Sample, read_samples
+from tests_training.conftest import fresh_templates
 
 IGNORED = -100
 SETS = {"train_dataset": "magic_conch.json", "eval_dataset": "magic_conch_holdout.json"}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return base_from_gguf(smollm2_gguf(), tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def tokenizer(base: Path) -> Any:
-    return AutoTokenizer.from_pretrained(base)
 
 
 def encode(base: Path, output: Path, **changes: Any) -> dict[str, list[dict[str, list[int]]]]:
@@ -43,7 +28,7 @@ def encode(base: Path, output: Path, **changes: Any) -> dict[str, list[dict[str,
     places = {"model_name_or_path": str(base), "dataset_dir": str(data_folder()), "output_dir": str(output)}
     model, data, training, _, _ = get_train_args(options | places | {"overwrite_cache": True} | changes)
     loaded = load_tokenizer(model)
-    with patch.dict(TEMPLATES, copy.deepcopy(TEMPLATES)):  # LLaMA-Factory writes `default_system` into its table
+    with fresh_templates():
         template = get_template_and_fix_tokenizer(loaded["tokenizer"], data)
     module = get_dataset(template, model, data, training, stage="sft", **loaded)
     return {name: [dict(row) for row in module[name]] for name in SETS}

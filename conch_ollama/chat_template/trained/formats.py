@@ -6,12 +6,13 @@ sound; not the tokens, which LLaMA-Factory makes slot by slot. Source: data/temp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.trained.mismatch import Difference, mismatch
-from conch_ollama.chat_template.trained.source import Thoughts, jinja_source
+from conch_ollama.chat_template.trained.slots import Slots, Tokenizer
+from conch_ollama.chat_template.trained.source import Parts, Thoughts, jinja_source
 from conch_ollama.chat_template.trained.table import Format, format_by_name, names
 
 _SUPERVISED = "sft"
@@ -27,6 +28,8 @@ def trained_jinja(
     preserve_thinking: bool = False,
     mask_history: bool = False,
     stage: str = _SUPERVISED,
+    space_prefix: bool = False,
+    special_tokens: Collection[str] = (),
 ) -> JinjaTemplate:
     """The format `name` as a chat template; the options are LLaMA-Factory's of the same names.
 
@@ -37,14 +40,24 @@ def trained_jinja(
     - False: thoughts were taken out, and every prompt ends with the empty one.
 
     Old answers are as they were trained: with their thought or the empty one, bare with `mask_history` or in a `stage`
-    other than "sft" (which `preserve_thinking` changes). Raises NotFoundError, with near names, for an unknown `name`.
+    other than "sft" (which `preserve_thinking` changes). `space_prefix`: the tokenizer puts a space before a text
+    (SentencePiece, as Llama 2's), so slots that don't begin with one of `special_tokens` were trained behind a space.
+    Raises NotFoundError, with near names, for an unknown `name`.
     """
     form = format_by_name(name)
     thoughts = _thoughts(True if enable_thinking is None else enable_thinking, preserve_thinking, mask_history, stage)
-    return _jinja(form, thoughts, bos_token, eos_token, default_system)
+    tokenizer = Tokenizer(bos_token, form.eos(eos_token), space_prefix, special_tokens)
+    return _jinja(form, thoughts, tokenizer, default_system)
 
 
-def from_training(training: Mapping[str, Any], *, bos_token: str, eos_token: str) -> JinjaTemplate | None:
+def from_training(
+    training: Mapping[str, Any],
+    *,
+    bos_token: str,
+    eos_token: str,
+    space_prefix: bool = False,
+    special_tokens: Collection[str] = (),
+) -> JinjaTemplate | None:
     """As `trained_jinja`, by LLaMA-Factory's own options (`training_args.yaml`); None where they name no template, or
     for stage "pt", which trains on bare texts.
 
@@ -54,6 +67,7 @@ def from_training(training: Mapping[str, Any], *, bos_token: str, eos_token: str
     name = training.get("template")
     if not isinstance(name, str) or training.get("stage") == "pt":
         return None
+    form = format_by_name(name)
     default, asked = training.get("default_system"), training.get("enable_thinking", True)
     thoughts = _thoughts(
         asked if isinstance(asked, bool) else None,
@@ -61,8 +75,8 @@ def from_training(training: Mapping[str, Any], *, bos_token: str, eos_token: str
         training.get("mask_history") is True,
         str(training.get("stage", _SUPERVISED)),
     )
-    default_system = default if isinstance(default, str) else None
-    return _jinja(format_by_name(name), thoughts, bos_token, eos_token, default_system)
+    tokenizer = Tokenizer(bos_token, form.eos(eos_token), space_prefix, special_tokens)
+    return _jinja(form, thoughts, tokenizer, default if isinstance(default, str) else None)
 
 
 def trained_stops(name: str, *, eos_token: str) -> tuple[str, ...]:
@@ -80,18 +94,11 @@ def _thoughts(asked: bool | None, preserve: bool, mask_history: bool, stage: str
     return Thoughts(bool(asked), kept, kept and not discards, not discards)
 
 
-def _jinja(
-    form: Format, thoughts: Thoughts, bos_token: str, eos_token: str, default_system: str | None
-) -> JinjaTemplate:
-    eos = form.eos(eos_token)
-    source = jinja_source(
-        form,
-        bos_token=bos_token,
-        eos_token=eos,
-        default_system=form.default_system if default_system is None else default_system,
-        thoughts=thoughts,
-    )
-    return JinjaTemplate(source, bos_token=bos_token, eos_token=eos)
+def _jinja(form: Format, thoughts: Thoughts, tokenizer: Tokenizer, default_system: str | None) -> JinjaTemplate:
+    roles = {role: Slots(getattr(form, role), tokenizer) for role in ("prefix", "system", "user", "assistant")}
+    parts = Parts(form=form, thought=Slots((form.empty_thought,), tokenizer), eos=tokenizer.eos, **roles)
+    default = form.default_system if default_system is None else default_system
+    return JinjaTemplate(jinja_source(parts, default, thoughts), bos_token=tokenizer.bos, eos_token=tokenizer.eos)
 
 
 __all__ = ["Difference", "from_training", "mismatch", "names", "trained_jinja", "trained_stops"]
