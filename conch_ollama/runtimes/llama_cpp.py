@@ -156,11 +156,11 @@ class LlamaCppWorker:
         answer: dict[str, Any] = self._ask("GET", "/props")
         return answer
 
-    def close(self) -> None:
-        """End the worker; safe to call twice."""
+    def close(self, patience: float = 10.0) -> None:
+        """End the worker, after `patience` seconds by force; safe to call twice."""
         if hasattr(self, "_client"):
             self._client.close()
-        self._worker.close()
+        self._worker.close(patience)
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from typing import Any
 from conch_ollama.errors import (
     ConchError,
     NotFoundError,
+    NotSupportedError,
     RuntimeBusyError,
     RuntimeFailedError,
     RuntimeRefusedError,
@@ -82,9 +83,13 @@ class OpenAIRuntime:
 
     async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
         route = path.removeprefix("/v1")
+        await self._servers.having(model)
         stack = contextlib.AsyncExitStack()
         begun = self._begun(model, lambda _, name: {**body, "model": name}, route)
-        pieces = await stack.enter_async_context(begun)
+        try:
+            pieces = await stack.enter_async_context(begun)
+        except NotFoundError as err:  # the model is there
+            raise NotSupportedError(f"the upstream of {model} has no {path}") from err
 
         async def answer() -> AsyncGenerator[bytes, None]:
             async with stack:

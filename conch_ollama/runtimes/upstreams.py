@@ -54,7 +54,7 @@ class Upstream:
         return self.strict if self.strict is not None else self.azure or host == "api.openai.com"
 
     def base(self) -> str:
-        url = self.url.rstrip("/")
+        url = self.url.rstrip("/") if urlsplit(self.url).hostname else self.url
         return url if self.azure or urlsplit(url).path else f"{url}/v1"
 
     def path(self, route: str, model: str) -> str:

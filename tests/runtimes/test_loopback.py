@@ -1,0 +1,74 @@
+"""HTTP on loopback: bodies of each kind, and what is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from conch_ollama.runtimes.loopback import BrokenAnswerError, NotListeningError, ask
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def answered(raw: bytes, work: Callable[[str], Awaitable[Any]]) -> Any:
+    """`work` with the address of a server that says `raw` to whoever asks, and closes."""
+
+    async def main() -> Any:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(raw)
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
+            port = server.sockets[0].getsockname()[1]
+            return await work(f"http://127.0.0.1:{port}")
+
+    return asyncio.run(main())
+
+
+async def read(address: str) -> tuple[int, bytes]:
+    answer = await ask(address, "key", "POST", "/x")
+    try:
+        return answer.status, await answer.read()
+    finally:
+        answer.close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (HEAD + b"Content-Length: 2\r\n\r\nhi", b"hi"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nh\r\n1;x=y\r\ni\r\n0\r\n\r\n", b"hi"),
+        (HEAD + b"\r\nhi", b"hi"),
+        (HEAD + b"Content-Length: 0\r\n\r\n", b""),
+    ],
+)
+def test_bodies(raw: bytes, body: bytes) -> None:
+    assert answered(raw, read) == (200, body)
+
+
+@pytest.mark.bad_input("a worker's answer that is no HTTP, or cut short")
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"hello\r\n\r\n",
+        HEAD + b"Content-Length: many\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\n\r\nhi",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhi",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nx\r\nhi\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+    ],
+)
+def test_a_broken_answer(raw: bytes) -> None:
+    with pytest.raises(BrokenAnswerError) as caught:
+        answered(raw, read)
+    assert not isinstance(caught.value, NotListeningError)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(NotListeningError):
+        asyncio.run(read("http://127.0.0.1:9"))
