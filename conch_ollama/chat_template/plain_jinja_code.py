@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 _OUTSIDE = re.compile(r"\{#.*?#\}|\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}|\{\{|\{%", re.DOTALL)
 _STRINGS = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
-_TOKEN = re.compile(
-    rf"\s+|{_STRINGS}|[^\W\d]\w*|\d+(?:\.\d+)?|[-+]?%\}}|[-+]?\}}\}}|//|\*\*|[=!<>]=|.", re.DOTALL
-)
+_TOKEN = re.compile(rf"\s+|{_STRINGS}|[^\W\d]\w*|\d+(?:\.\d+)?|[-+]?%\}}|[-+]?\}}\}}|//|\*\*|[=!<>]=|.", re.DOTALL)
 _KEYWORDS = frozenset("and or not in is if elif else for set recursive ignore missing with context".split())
 _OPENERS = {")": "(", "]": "[", "}": "{"}
 _CLOSERS = {opener: closer for closer, opener in _OPENERS.items()}

@@ -117,7 +117,9 @@ def _formats_replaced(tokens: list[str]) -> list[str]:
     while at < len(tokens):
         last = next((number for number in range(len(done) - 1, -1, -1) if not done[number].isspace()), None)
         end = operand_after(tokens, at + 1) if tokens[at] == "%" else None
-        joined = _joined(done[last], tokens[at + 1 : end]) if end and last is not None and is_string(done[last]) else None
+        joined = (
+            _joined(done[last], tokens[at + 1 : end]) if end and last is not None and is_string(done[last]) else None
+        )
         if joined is None or last is None or end is None:
             done.append(tokens[at])
             at += 1
@@ -131,7 +133,9 @@ def _joined(form: str, given: list[str]) -> str | None:
     quote, body = form[0], form[1:-1]
     parts = body.replace("%%", "\0").split("%s")
     places = words(given, 0)
-    in_brackets = given[places[0]] == "(" and operand_after(given, places[0]) == places[-1] + 1 and given[places[-1]] == ")"
+    in_brackets = (
+        given[places[0]] == "(" and operand_after(given, places[0]) == places[-1] + 1 and given[places[-1]] == ")"
+    )
     values = split_at_commas(given[places[0] + 1 : places[-1]]) if in_brackets else ["".join(given).strip()]
     if any("%" in part for part in parts) or len(parts) != len(values) + 1:
         return None

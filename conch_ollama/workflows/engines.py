@@ -1,72 +1,155 @@
 """How other Jinja engines render a chat template: today llama.cpp's, which the embedded runtime and new Ollamas use.
 
-One worker for one template, on a file that carries nothing else. What differs is said; see `plain_jinja.py` for what
-can be done about it.
+What differs is said class by class, and other words for the template are offered that both render alike, if there are
+some. A template that stops or breaks llama.cpp is a verdict, never an error of ours.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from conch_ollama.chat_template.conversations import Conversation
-from conch_ollama.chat_template.engines import EngineProof, cut_open, engine_proof, open_ended
+from conch_ollama.chat_template.compare import Reference, References
+from conch_ollama.chat_template.conversations import conversation
+from conch_ollama.chat_template.engines import EngineProof, engine_proof
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.plain_jinja_candidates import Candidate, candidates
+from conch_ollama.chat_template.record import conversation_value
+from conch_ollama.chat_template.verdicts import ClassVerdict
 from conch_ollama.errors import RuntimeFailedError
+from conch_ollama.workflows.template_carrier import TEMPLATE_KEY
+from conch_ollama.workflows.template_engine import TemplateEngine, engine_version
 
-#: Seconds for loading (llama.cpp runs the template while it loads) and for one prompt; bytes of address space.
-_LOAD, _PROMPT, _MEMORY = 20.0, 10.0, 4 << 30
+LLAMA_CPP = "llama.cpp"
 _THREADS = 4
+#: Seconds after which no further words are tried.
+_ENOUGH = 8.0
 
 
-class TemplateEngine:
-    """llama.cpp with one chat template. Raises RuntimeFailedError where it can't load it, or ends because of it."""
+@dataclass(frozen=True)
+class Corrected:
+    """A template in other words, its proof in the engine, and in words what was changed."""
 
-    def __init__(self, source: str, *, bos_token: str, eos_token: str) -> None:
-        from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
-        from conch_ollama.workflows.template_carrier import write_carrier
+    source: str
+    proof: EngineProof
+    changes: tuple[str, ...]
 
-        with tempfile.TemporaryDirectory(prefix="conch-") as folder:
-            path = write_carrier(Path(folder, "template.gguf"), source, bos_token=bos_token, eos_token=eos_token)
-            self._worker = LlamaCppWorker(
-                path,
-                num_ctx=256,
-                threads=1,
-                gpu_layers=0,
-                load_timeout=_LOAD,
-                continue_answers=False,
-                memory_limit=_MEMORY,
+
+def engine_verdicts(
+    source: str,
+    *,
+    bos_token: str,
+    eos_token: str,
+    gguf: Path | None = None,
+    special_tokens: Mapping[str, Any] | None = None,
+    correct: bool = True,
+) -> Mapping[str, Any]:
+    """engine -> proven, classes, version, reason, `corrected` (a Jinja that both render alike, or None) and `changes`.
+
+    `source` is the model's chat template, as transformers renders it. `gguf`: a file whose own template is what the
+    engine renders. `prefill_by_server`: whether what llama.cpp itself does to continue an answer, which it hides from
+    every template, comes to the same prompt. Raises BadTemplateError where transformers can't render one question.
+    """
+    jinja = JinjaTemplate(source, bos_token=bos_token, eos_token=eos_token, special_tokens=special_tokens)
+    jinja.render(conversation("", ("u", "Hi")).messages)  # before llama.cpp gets to see it: what is hostile ends here
+    known = References(jinja)
+    references = (*known.plain, *known.others)
+    templates = {TEMPLATE_KEY: source} if gguf is None else _templates_of(gguf)
+    proof, continued = prove_in_llama_cpp(jinja, templates, references)
+    better = correction(jinja, proof, references) if correct and not _is_whole(proof) else None
+    found: dict[str, Any] = {
+        "proven": proof.proven,
+        "classes": {kind: _class_value(one) for kind, one in proof.classes.items()},
+        "version": engine_version(),
+        "reason": proof.reason or _differing(proof),
+        "corrected": better.source if better else None,
+    }
+    if better:
+        found["changes"] = list(better.changes)
+        found["corrected_classes"] = {kind: _class_value(one) for kind, one in better.proof.classes.items()}
+    if continued is not None:
+        found["prefill_by_server"] = _class_value(continued)
+    return {LLAMA_CPP: found}
+
+
+def prove_in_llama_cpp(
+    jinja: JinjaTemplate, templates: Mapping[str, str], references: tuple[Reference, ...]
+) -> tuple[EngineProof, ClassVerdict | None]:
+    """The proof of what llama.cpp makes of `templates`, and the verdict on its own way to continue an answer."""
+    try:
+        with (
+            TemplateEngine(templates, bos_token=jinja.bos_token, eos_token=jinja.eos_token) as engine,
+            ThreadPoolExecutor(_THREADS) as pool,
+        ):
+            proof = engine_proof(
+                jinja, engine.render, bos_token=jinja.bos_token, references=references, spread=pool.map
             )
-
-    def render(self, one: Conversation) -> str:
-        """The prompt; a last answer goes through the template and is left open, as transformers does it."""
-        options: dict[str, Any] = {} if one.think is None else {"enable_thinking": one.think}
-        chat = [_with_reasoning(message) for message in one.messages]
-        if one.is_prefill:
-            text = self._worker.apply_template(
-                open_ended(chat), tools=one.tools, add_generation_prompt=False, timeout=_PROMPT, **options
+            prefills = [one for one in references if one.conversation.kind == "prefill"]
+            continued = engine_proof(
+                jinja, engine.continue_answer, bos_token=jinja.bos_token, references=prefills, spread=pool.map
             )
-            return cut_open(text, str(chat[-1].get("content") or ""))
-        return self._worker.apply_template(chat, tools=one.tools, timeout=_PROMPT, **options)
-
-    def continue_answer(self, one: Conversation) -> str:
-        """The prompt where llama.cpp itself continues the last answer, which the template then never sees."""
-        return self._worker.apply_template(one.messages, tools=one.tools, continue_final_message=True, timeout=_PROMPT)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._worker.close()
+            return proof, continued.classes.get("prefill")
+    except RuntimeFailedError as err:
+        return EngineProof(False, {}, f"{err.message} {_last_error(err.hint or '')}".strip()), None
 
 
-def _with_reasoning(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A thought under the one name that llama.cpp takes it by."""
-    thought = message.get("thinking")
-    return dict(message) if thought is None else {**message, "reasoning_content": thought}
+def correction(jinja: JinjaTemplate, proof: EngineProof, references: tuple[Reference, ...]) -> Corrected | None:
+    """Other words for the template that are proven in llama.cpp, and equal in more classes than the template is."""
+    best: Corrected | None = None
+    began = time.monotonic()
+    for one in candidates(jinja):
+        made = _corrected(jinja, one, references)
+        known = best.proof if best else proof
+        if made.proof.proven and (not known.proven or made.proof.equal > known.equal):
+            best = made
+        if best is not None and (_is_whole(best.proof) or best is not made):
+            break
+        if time.monotonic() - began > _ENOUGH:
+            break
+    return best
+
+
+def corrected_jinja(source: str, *, bos_token: str, eos_token: str) -> str | None:
+    """A Jinja that transformers and llama.cpp both render as transformers renders `source`; None where there is none,
+    or the source itself is such a one already."""
+    found = engine_verdicts(source, bos_token=bos_token, eos_token=eos_token)
+    text: str | None = found[LLAMA_CPP]["corrected"]
+    return text
+
+
+def _corrected(jinja: JinjaTemplate, one: Candidate, references: tuple[Reference, ...]) -> Corrected:
+    proof, _ = prove_in_llama_cpp(jinja, {TEMPLATE_KEY: one.jinja.source}, references)
+    return Corrected(one.jinja.source, proof, one.changes)
+
+
+def _is_whole(proof: EngineProof) -> bool:
+    return proof.proven and all(one.holds for one in proof.classes.values())
+
+
+def _differing(proof: EngineProof) -> str:
+    kinds = [kind for kind, one in proof.classes.items() if not one.holds]
+    return f"differs in {', '.join(kinds)}" if kinds else ""
+
+
+def _last_error(log: str) -> str:
+    """What llama.cpp says of the template among the last lines of its log."""
+    found = [line for line in log.splitlines() if line.startswith("Error: ")]
+    return found[-1] if found else ""
+
+
+def _class_value(one: ClassVerdict) -> dict[str, Any]:
+    found: dict[str, Any] = {"verdict": one.verdict}
+    if one.conversation is not None:
+        found["conversation"] = conversation_value(one.conversation)
+    return {**found, "diff": one.diff} if one.diff else found
+
+
+def _templates_of(gguf: Path) -> dict[str, str]:
+    from conch_ollama.formats.gguf_reader import GGUFFile
+
+    with GGUFFile(gguf) as file:
+        return {key: str(value.data) for key, value in file.metadata.items() if key.startswith(TEMPLATE_KEY)}

@@ -5,20 +5,25 @@ Its weights are zeros and it says nothing: rendering needs no more than a file t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from conch_ollama.formats.ggml_types import GGML_TYPES
 from conch_ollama.formats.gguf_writer import GGUFTensorSpec, GGUFWriter
 from conch_ollama.formats.metadata import Metadata, ValueType, array, boolean, f32, string, strings, u32
 
+TEMPLATE_KEY = "tokenizer.chat_template"
 _WIDTH, _FEED, _CONTEXT = 32, 32, 256
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 _F32 = next(number for number, block in GGML_TYPES.items() if block.name == "F32")
 
 
-def write_carrier(path: Path, template: str, *, bos_token: str = "", eos_token: str = "") -> Path:
-    """A token that is empty is one that the vocabulary lacks: the template sees an empty text in its place."""
-    metadata = _metadata(template, bos_token, eos_token)
+def write_carrier(path: Path, templates: Mapping[str, str], *, bos_token: str = "", eos_token: str = "") -> Path:
+    """`templates` by their metadata keys (TEMPLATE_KEY, or TEMPLATE_KEY and a name behind a dot).
+
+    A token that is empty is one that the vocabulary lacks: the template sees an empty text in its place.
+    """
+    metadata = {**_metadata(bos_token, eos_token), **{key: string(text) for key, text in templates.items()}}
     tensors = _tensors(len(metadata["tokenizer.ggml.tokens"].data))
     with GGUFWriter(path, metadata, tensors) as writer:
         for tensor in tensors:
@@ -26,7 +31,7 @@ def write_carrier(path: Path, template: str, *, bos_token: str = "", eos_token: 
     return path
 
 
-def _metadata(template: str, bos_token: str, eos_token: str) -> Metadata:
+def _metadata(bos_token: str, eos_token: str) -> Metadata:
     # An unused token renders as nothing. Without an id llama.cpp would take number 11 of such a vocabulary for the BOS.
     tokens, kinds = [*_byte_tokens(), "<unused>"], [_NORMAL] * 256 + [_UNUSED]
     bos, eos = (_number(text, tokens, kinds) for text in (bos_token, eos_token))
@@ -48,7 +53,6 @@ def _metadata(template: str, bos_token: str, eos_token: str) -> Metadata:
         "tokenizer.ggml.bos_token_id": u32(bos),
         "tokenizer.ggml.eos_token_id": u32(eos),
         "tokenizer.ggml.add_bos_token": boolean(False),
-        "tokenizer.chat_template": string(template),
     }
 
 
