@@ -21,7 +21,8 @@ COMMANDS = {
     "chat": "Chat in the terminal, with Ollama or without it.",
     "serve": "One HTTP door for every client, in front of llama.cpp, Ollama or a URL.",
     "inspect": "Show what a GGUF, a Hugging Face folder or an adapter holds.",
-    "doctor": "Versions, runtimes, Ollama, disk, memory: what to use here.",
+    "verify": "Check again what an export claims: hashes, origin, the proof of its TEMPLATE.",
+    "doctor": "What to use here; with a NAME: what is wrong with a model in Ollama, and mend it.",
     "demo": "The magic conch, from the embedded base and adapter to its first answers.",
 }
 

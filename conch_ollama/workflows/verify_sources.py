@@ -1,0 +1,109 @@
+"""Holds a GGUF against the base and the adapters that it is said to come from: hashes, names, and a sample of weights.
+
+The sample is merged anew and compared with what the file holds; quantisation moves a value, so nearness is what counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conch_ollama.architectures.outputs import Output, outputs
+from conch_ollama.errors import ConchError
+from conch_ollama.exporter.blocks import row_blocks
+from conch_ollama.exporter.inputs import Inputs, open_inputs
+from conch_ollama.formats.gguf_reader import GGUFFile
+from conch_ollama.sources.adapter import open_adapter
+from conch_ollama.sources.resolve import resolve_base
+from conch_ollama.workflows.claims import Claims
+
+WEIGHTS = "the weights are those of base and adapters merged (a sample of every tensor)"
+#: The relative error (root mean square) that a type may have; twice what it has on normally distributed weights.
+_TOLERANCE = {"F32": 1e-5, "F16": 1e-3, "BF16": 6e-3, "Q8_0": 0.015, "Q6_K": 0.05, "Q5_K": 0.09, "Q5_0": 0.1}
+_TOLERANCE |= {"Q5_1": 0.09, "Q4_K": 0.17, "Q4_0": 0.2, "Q4_1": 0.17, "Q3_K": 0.35, "Q2_K": 0.6}
+#: float32 bytes read of each tensor.
+_SAMPLE_BYTES = 64 << 10
+
+
+def check_adapters(report: Mapping[str, Any], adapters: Sequence[Path], claims: Claims) -> None:
+    """The sha256 of every adapter that is given, in the order of export.json."""
+    recorded = report.get("adapters") or []
+    claims.equal("as many adapters as are given", len(recorded), len(adapters))
+    for i, (entry, folder) in enumerate(zip(recorded, adapters, strict=False)):
+        with closing(open_adapter(folder)) as adapter:
+            claims.equal(f"adapter {i} is {folder.name}, by its sha256", entry.get("sha256"), adapter.sha256)
+
+
+def check_base(report: Mapping[str, Any], base: str | Path, claims: Claims) -> None:
+    """What kind of base is recorded, and its name where the given one has a name of its own."""
+    resolved = resolve_base(base)
+    recorded = report.get("base") or {}
+    claims.equal("the base is of the recorded kind", recorded.get("kind"), resolved.kind)
+    if resolved.repo and recorded.get("repo"):
+        claims.equal("the base is the recorded one", recorded["repo"], resolved.repo)
+    if resolved.revision and recorded.get("revision"):
+        claims.equal("the base is of the recorded revision", recorded["revision"], resolved.revision)
+
+
+def check_weights(
+    gguf: Path, report: Mapping[str, Any], base: str | Path, adapters: Sequence[Path], claims: Claims
+) -> None:
+    """Merges base and adapters anew, a sample of every tensor, and compares. All sources must be given."""
+    weights = [float(entry.get("weight", 1.0)) for entry in report.get("adapters") or []]
+    if len(weights) != len(adapters):
+        claims.unknown(WEIGHTS, f"{len(weights)} adapters are recorded and {len(adapters)} are given")
+        return
+    merge: Any = report.get("merge_dtype") if report.get("merge_dtype") in {"float32", "base"} else "float32"
+    pairs = list(zip(adapters, weights, strict=True))
+    with open_inputs(resolve_base(base), pairs, merge_dtype=merge) as inputs, GGUFFile(gguf) as file:
+        expected = outputs(inputs.architecture, inputs.weights.config, inputs.weights.tensors)
+        if {one.name for one in expected} != set(file.tensors):
+            odd = sorted({one.name for one in expected} ^ set(file.tensors))
+            claims.fails(WEIGHTS, f"{odd[0]} is on one side only")
+            return
+        for output in expected:
+            if fault := _differs(inputs, output, file):
+                claims.fails(WEIGHTS, fault)
+                return
+    claims.holds(WEIGHTS)
+
+
+def _differs(inputs: Inputs, output: Output, file: GGUFFile) -> str:
+    """What is wrong with a tensor; "" where nothing is."""
+    stored = file.tensors[output.name]
+    if stored.shape != output.shape:
+        return f"tensor {output.name} is of shape {list(stored.shape)}, not {list(output.shape)}"
+    start, stop = _range(output)
+    try:
+        have = file.read_rows(output.name, start, stop)
+    except ConchError:
+        return ""
+    want = _wanted(inputs, output, start, stop)
+    scale = float(np.sqrt(np.mean(np.square(want))))
+    error = float(np.sqrt(np.mean(np.square(have.reshape(want.shape) - want))))
+    allowed = _TOLERANCE.get(stored.dtype, 0.6)
+    if error <= allowed * scale + 1e-9:
+        return ""
+    share = error / scale if scale else float("inf")
+    return f"tensor {output.name} ({stored.dtype}), rows {start} to {stop - 1}, is {share:.0%} away from the merge"
+
+
+def _range(output: Output) -> tuple[int, int]:
+    """A block in the tensor's middle that holds the same rows before and after reordering."""
+    if len(output.shape) < 2:
+        return 0, output.shape[0]
+    blocks = list(row_blocks(output.shape[0], output.shape[1], output.order, _SAMPLE_BYTES))
+    return blocks[len(blocks) // 2]
+
+
+def _wanted(inputs: Inputs, output: Output, start: int, stop: int) -> NDArray[np.float32]:
+    if output.source is None:
+        assert output.values is not None  # noqa: S101 - one of the two is set
+        return output.values[start:stop]
+    rows = inputs.weights.read(output.source, start, stop)
+    return rows if output.order is None else rows[output.order[start:stop] - start]
