@@ -12,7 +12,7 @@ from typing import Any
 from conch_ollama.errors import BadConfigError
 from conch_ollama.tokenizers.corpus import CORPUS, CorpusText, corpus_for
 from conch_ollama.tokenizers.special_tokens import read_special_tokens
-from conch_ollama.tokenizers.token_list import read_token_ids
+from conch_ollama.tokenizers.token_list import named_tokens, read_token_ids
 from conch_ollama.tokenizers.tokenizer_files import read_tokenizer_files
 
 __all__ = ["CORPUS", "CorpusText", "corpus_for", "encode", "load"]
@@ -30,19 +30,26 @@ def encode(folder: Path, texts: Sequence[str], add_special_tokens: bool) -> list
 
 
 def load(folder: Path) -> Any:
-    """The `tokenizers.Tokenizer` of a folder with the added tokens of all its files, as transformers loads it."""
+    """The `tokenizers.Tokenizer` of a folder with the added tokens of all its files, as transformers loads it.
+
+    What the library knows already is not read a second time: a tokenizer.json may have 30 MB.
+    """
     from tokenizers import AddedToken, Tokenizer
 
-    files = read_tokenizer_files(folder)
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        read_tokenizer_files(folder)  # says what is there instead
     try:
-        tokenizer = Tokenizer.from_str(files.path.read_text(encoding="utf-8-sig"))
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8-sig"))
     except Exception as err:  # the library raises bare Exception
         raise BadConfigError(
-            f"{files.path}: the tokenizers library refuses it: {err}",
+            f"{path}: the tokenizers library refuses it: {err}",
             hint="The file may be damaged, or of a newer version: update the tokenizers package.",
         ) from err
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    for token in read_token_ids(files)[1].values():
+    if named_tokens(folder) <= known:
+        return tokenizer
+    for token in read_token_ids(read_tokenizer_files(folder))[1].values():
         if token.content not in known:
             tokenizer.add_tokens([AddedToken(token.content, special=token.special, normalized=False)])
     return tokenizer

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from conch_ollama.errors import BadConfigError
-from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles
+from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles, read_object
 
 SPECIAL_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
@@ -154,6 +155,13 @@ def _read_added_tokens(files: TokenizerFiles, vocab: Mapping[str, int]) -> dict[
             trims=any(entry.get(key) for key in ("lstrip", "rstrip", "single_word")),
         )
     return added
+
+
+def named_tokens(folder: Path) -> set[str]:
+    """Texts of the added and special tokens that the files beside tokenizer.json name."""
+    config = read_object(folder / "tokenizer_config.json")
+    files = TokenizerFiles(folder, {}, config, read_object(folder / "special_tokens_map.json"), {}, {})
+    return {text for text in map(token_text, _entries(files)) if text} | set(_named_specials(files))
 
 
 def token_text(entry: Any) -> str | None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadTemplateError, NotFoundError
-from conch_ollama.exporter.inputs import Inputs
-from conch_ollama.formats.gguf_reader import GGUFFile
-from conch_ollama.sources.resolve import Base, resolve_base
-from conch_ollama.tokenizers.vocabulary import Vocabulary, vocabulary_from_gguf
 from conch_ollama.workflows.chat_files import read_bare, read_folder
+
+if TYPE_CHECKING:
+    from conch_ollama.exporter.inputs import Inputs
+    from conch_ollama.sources.resolve import Base
+    from conch_ollama.tokenizers.vocabulary import Vocabulary
 
 #: Roles of special tokens besides BOS and EOS that a chat template may write, by their transformers names.
 _ROLES = ("unk", "sep", "pad", "mask")
@@ -72,12 +73,17 @@ def read_chat_format(
     path = Path(source).expanduser()
     if path.is_file() and not _is_gguf(path):
         return ChatFormat(**read_bare(path))
+    from conch_ollama.sources.resolve import resolve_base  # numpy comes with it
+
     base = resolve_base(source, hub=hub, revision=revision, weights=False)
     return of_gguf(base) if base.kind == "gguf" else ChatFormat(name=base.name, **read_folder(base.path))
 
 
 def of_gguf(base: Base) -> ChatFormat:
     """The chat format of a GGUF."""
+    from conch_ollama.formats.gguf_reader import GGUFFile
+    from conch_ollama.tokenizers.vocabulary import vocabulary_from_gguf
+
     with GGUFFile(base.path) as file:
         vocabulary = vocabulary_from_gguf(file.metadata)
         architecture = file.metadata.get("general.architecture")

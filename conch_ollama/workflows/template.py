@@ -16,7 +16,14 @@ from conch_ollama.chat_template.ollama_values import V0_9_3, Version
 from conch_ollama.chat_template.prove import best_template, prove
 from conch_ollama.chat_template.record import ALTERED_WHY, class_values, corpus_version, proof_record, text_sha256
 from conch_ollama.chat_template.verdicts import Proof
-from conch_ollama.errors import ConchError, NotWritableError, RuntimeFailedError, TemplateMismatchError
+from conch_ollama.errors import (
+    BadConfigError,
+    ConchError,
+    NotSupportedError,
+    NotWritableError,
+    RuntimeFailedError,
+    TemplateMismatchError,
+)
 from conch_ollama.workflows.chat_format import ChatFormat, read_chat_format
 from conch_ollama.workflows.proofs import why_unproven
 from conch_ollama.workflows.token_ids import TokenIds
@@ -153,7 +160,7 @@ def _proven(chat: ChatFormat, name: str, version: Version, make: Callable[..., P
     with TokenIds(folder=chat.folder, gguf=chat.gguf) as ids:
         try:
             found = replace(found, proof=make(**options, tokenizer=ids if ids.is_there else None))
-        except RuntimeFailedError as err:
+        except (RuntimeFailedError, BadConfigError, NotSupportedError) as err:
             note = f"token ids were not compared: {err.message}"
             return replace(found, proof=make(**options), token_ids=NOT_COMPARED, warnings=(note,))
         if ids.was_used:
@@ -194,7 +201,13 @@ def writes_bos(jinja: JinjaTemplate, bos: str) -> bool:
 def _engines(chat: ChatFormat) -> Mapping[str, Any]:
     from conch_ollama.workflows.engines import engine_verdicts
 
-    return engine_verdicts(chat.source, bos_token=chat.bos_token, eos_token=chat.eos_token, gguf=chat.gguf)
+    return engine_verdicts(
+        chat.source,
+        bos_token=chat.bos_token,
+        eos_token=chat.eos_token,
+        gguf=chat.gguf,
+        special_tokens=chat.special_tokens,
+    )
 
 
 def _answer(asked: Future[Mapping[str, Any]]) -> Mapping[str, Any]:
