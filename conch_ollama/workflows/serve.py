@@ -32,7 +32,7 @@ def serve(
 async def _serve(plan: ServePlan, reread: Callable[[], ServePlan | None] | None, events: Events) -> None:
     settings = plan.settings
     with contextlib.closing(open_socket(settings.host, settings.port)) as bound:
-        runtimes = plan.start({})
+        runtimes = plan.start()
         from conch_ollama.server.app import make_app
 
         app = make_app(settings, runtimes)
@@ -95,8 +95,9 @@ async def _follow(
                 ),
             )
             check_exposure(kept)
-            runtimes = changed.start(shim.registry.runtimes)
+            runtimes = changed.start(shim.registry.runtimes, plan)
             await shim.replace(kept, runtimes)
+            plan = dataclasses.replace(changed, settings=kept)
         except ConchError as err:
             events.warning(f"the changed configuration is not taken over: {err.message}")
         else:

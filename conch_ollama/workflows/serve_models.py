@@ -26,10 +26,11 @@ class OllamaPlan:
 
 @dataclass(frozen=True)
 class UpstreamPlan:
-    """Models behind URLs that speak OpenAI's dialect."""
+    """Models behind URLs that speak OpenAI's dialect. `api_version` makes it Azure's."""
 
     urls: tuple[str, ...]
     key: str | None = field(default=None, repr=False)
+    api_version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,18 @@ class ServePlan:
     others: Mapping[str, OllamaPlan | UpstreamPlan] = field(default_factory=dict)
     load_first: tuple[str, str] | None = None
 
-    def start(self, running: Mapping[str, Runtime]) -> dict[str, Runtime]:
-        """The runtimes of this plan; those of `running` that have the same name are kept, with their answers.
-
-        A name says what a runtime is made of, but for llama.cpp's, which takes over its new models.
-        """
+    def start(
+        self, running: Mapping[str, Runtime] | None = None, before: ServePlan | None = None
+    ) -> dict[str, Runtime]:
+        """The runtimes of this plan. Of those `running` by the plan `before`, unchanged ones are kept with their
+        answers; llama.cpp's takes over its new models."""
+        running = running or {}
+        kept = before.others if before is not None else {}
         runtimes: dict[str, Runtime] = {}
         if self.llama:
             runtimes[LLAMA] = self._llama(running.get(LLAMA))
         for name, plan in self.others.items():
-            runtimes[name] = running.get(name) or _made(plan)
+            runtimes[name] = running[name] if name in running and kept.get(name) == plan else _made(plan)
         if not runtimes:
             raise UsageError("there is no model to serve", hint="name a folder, a GGUF, or a model in Ollama")
         return runtimes
@@ -78,12 +81,14 @@ class ServePlan:
 
 def _made(plan: OllamaPlan | UpstreamPlan) -> Runtime:
     if isinstance(plan, OllamaPlan):
+        from conch_ollama.ollama.address import resolve_host
         from conch_ollama.runtimes.ollama import OllamaRuntime
 
-        return OllamaRuntime(plan.host)
+        return OllamaRuntime(resolve_host(plan.host))
     from conch_ollama.runtimes.openai_url import OpenAIRuntime
+    from conch_ollama.runtimes.upstreams import Upstream
 
-    return OpenAIRuntime(plan.urls, key=plan.key)
+    return OpenAIRuntime([Upstream(url, key=plan.key, api_version=plan.api_version) for url in plan.urls])
 
 
 def llama_model(path: Path, *, name: str | None = None, **wishes: Any) -> LlamaCppModel:

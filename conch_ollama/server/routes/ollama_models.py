@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from conch_ollama.server.bodies import read_body
+from conch_ollama.server.bodies import parse_object, read_body
 from conch_ollama.server.dialects.ollama_cards import listed, running, shown
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.jobs import find_model
@@ -80,9 +80,14 @@ async def show(request: Request) -> Response:
 
 async def _not_here(request: Request) -> Response:
     what = request.url.path.removeprefix("/api/").partition("/")[0]
+    try:
+        given = parse_object(await request.body(), shim_of(request).settings.limits.json_depth)
+    except Refusal:  # a blob, or nothing
+        given = {}
+    model = given.get("model") or given.get("name") or given.get("source") or ""
     raise Refusal(
         501,
-        f"{what}: this is conch, which serves models and does not manage them; "
+        f"{what} {model}".strip() + ": this is conch, which serves models and does not manage them; "
         "use `conch export`, `conch register` or Ollama itself",
     )
 
