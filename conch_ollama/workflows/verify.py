@@ -20,7 +20,7 @@ from conch_ollama.workflows.folders import REPORT
 from conch_ollama.workflows.model_facts import ModelFacts
 from conch_ollama.workflows.verify_gguf import check_origin, check_structure, own_origin, plain_metadata
 from conch_ollama.workflows.verify_sources import check_adapters, check_base, check_weights
-from conch_ollama.workflows.verify_template import check_alone, check_jinja, check_modelfile, check_record
+from conch_ollama.workflows.verify_template import Proofs, check_alone, check_jinja, check_modelfile, check_record
 
 _GIVE = "give the folder that `conch export` wrote, or a GGUF"
 #: What export.json's entries must be, where they are there: all of it comes from the sender.
@@ -66,6 +66,7 @@ class _Check:
         self.found: list[Claim] = []
         self.report: Mapping[str, Any] = {}
         self.facts: dict[str, ModelFacts] = {}
+        self.proofs: Proofs = {}
 
     def run(self) -> list[Claim]:
         """All claims, file by file."""
@@ -159,7 +160,7 @@ class _Check:
                     claims.fails("FROM names a GGUF of export.json that can be read", f"FROM {modelfile.from_}")
                 continue
             self.events.step(f"proving the TEMPLATE of {name} again")
-            check_modelfile(modelfile, self.report, self.folder / gguf, self.facts[gguf], claims)
+            check_modelfile(modelfile, self.report, self.folder / gguf, self.facts[gguf], claims, self.proofs)
 
     def _sources(self) -> None:
         claims = self._claims("sources")

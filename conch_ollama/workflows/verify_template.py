@@ -40,8 +40,12 @@ def check_jinja(gguf: Path, recorded: str | None, claims: Claims) -> ModelFacts:
     return facts
 
 
+#: (TEMPLATE, Jinja) -> the proof: the Modelfiles of one export mostly have the same.
+Proofs = dict[tuple[str, str], Proven]
+
+
 def check_modelfile(
-    modelfile: Modelfile, report: Mapping[str, Any], gguf: Path, facts: ModelFacts, claims: Claims
+    modelfile: Modelfile, report: Mapping[str, Any], gguf: Path, facts: ModelFacts, claims: Claims, proofs: Proofs
 ) -> None:
     """A Modelfile's TEMPLATE, stops and num_ctx against export.json, and its proof made again."""
     record = report.get("template") or {}
@@ -63,23 +67,26 @@ def check_modelfile(
             claims.holds("TEMPLATE is the one whose proof is recorded")
         else:
             claims.fails("TEMPLATE is the one whose proof is recorded", f"its sha256 is another than {said}")
-    check_proof(modelfile.template, record, gguf, facts, claims)
+    check_proof(modelfile.template, record, gguf, facts, claims, proofs)
 
 
 def check_proof(
-    template: str, record: Mapping[str, Any], gguf: Path, facts: ModelFacts, claims: Claims
-) -> Proven | None:
+    template: str, record: Mapping[str, Any], gguf: Path, facts: ModelFacts, claims: Claims, proofs: Proofs
+) -> None:
     """The proof made again, under the recorded name and version, with this version's conversations."""
     if facts.chat is None:
         detail = facts.fault
         claims.fails(PROOF, detail) if record.get("proven") else claims.unknown(PROOF, detail)
-        return None
-    name, version = _settings(record)
-    try:
-        found = prove_given(replace(facts.chat, gguf=gguf), template, name, version=version)
-    except BadTemplateError as err:
-        claims.fails(PROOF, err.message)
-        return None
+        return
+    key = (template, facts.chat.source)
+    if key not in proofs:
+        name, version = _settings(record)
+        try:
+            proofs[key] = prove_given(replace(facts.chat, gguf=gguf), template, name, version=version)
+        except BadTemplateError as err:
+            claims.fails(PROOF, err.message)
+            return
+    found = proofs[key]
     proof = found.proof
     if not proof.proven:
         kind, verdict = first_difference(proof)
@@ -93,7 +100,6 @@ def check_proof(
         if record and not record.get("proven"):
             claims.holds("it is better than its record: that says not proven")
     _check_classes(found, record, claims)
-    return found
 
 
 def _check_classes(found: Proven, record: Mapping[str, Any], claims: Claims) -> None:
