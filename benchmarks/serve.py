@@ -1,0 +1,185 @@
+"""conch serve beside llama.cpp's own server in the same settings, llama-cpp-python's server, Ollama, and transformers.
+
+python -m benchmarks.serve [--runs N] [--model FILE.gguf] [--streams 1 8 32]. The shim and the bare server run side by
+side and are asked in turns; the peers one after the other. Peers need CONCH_GGML_PYTHON (llama-cpp-python[server]) and
+CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.measure import machine
+from benchmarks.streams import Load, load, spread
+from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, plan_all
+from conch_ollama.runtimes.machine_fit import look_at_machine
+from conch_ollama.runtimes.worker_process import WorkerProcess
+from conch_ollama.workflows.export import export
+from tests.parts.ollama import OllamaServer
+from tests.parts.smollm2 import smollm2_gguf
+
+CONTEXT, SLOTS, TOKENS = 512, 32, 64
+SEEDS = """
+import sys, time, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, tokens = sys.argv[1], int(sys.argv[2])
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+chat = [{"role": "user", "content": "Write a long story about a magic conch."}]
+ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+times = []
+for _ in range(4):
+    start = time.perf_counter()
+    out = model.generate(**ids, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+    times.append(time.perf_counter() - start)
+print(sorted(times[1:])[1])
+"""
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="benchmarks.serve", description=__doc__)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--model", type=Path, help="a GGUF (default: SmolLM2-135M-Instruct, q8_0)")
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--no-peers", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        hf = None
+        gguf = given.model
+        if gguf is None:
+            made = export(
+                smollm2_gguf(), types=["q8_0"], name="bench", out=work / "out", check=False, hugging_face=True
+            )
+            gguf, hf = made.gguf, work / "out" / "hf"
+        print(
+            f"\n{machine()}; {gguf.name}, {given.tokens} tokens an answer, {CONTEXT} tokens of context, {SLOTS} slots\n"
+        )
+        _overhead(gguf, given.streams, given.runs, given.tokens)
+        if not given.no_peers:
+            _peers(gguf, hf, work, given.tokens)
+
+
+def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
+    model = LlamaCppModel("bench", gguf, num_ctx=CONTEXT, slots=SLOTS, keep_alive=-1)
+    settings = dict(plan_all([model], look_at_machine())["bench"].plan.settings)
+    worker = WorkerProcess(settings)
+    worker.wait_ready()
+    try:
+        with _shim(gguf) as shim:
+            direct = f"{worker.address}/v1/chat/completions"
+            print("| streams | | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- |")
+            for count in streams:
+                ours: list[Load] = []
+                theirs: list[Load] = []
+                for _ in range(runs + 1):
+                    theirs.append(asyncio.run(load(direct, ALIAS, count, tokens=tokens, key=worker.key)))
+                    ours.append(asyncio.run(load(shim, "bench", count, tokens=tokens)))
+                for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
+                    print(_row(count, name, found))
+    finally:
+        worker.close()
+
+
+def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
+    print("\n| | streams | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- |")
+    for name, server in (("conch serve", _shim), ("llama-cpp-python's server", _llama_cpp_python), ("Ollama", _ollama)):
+        try:
+            with server(gguf) as url:
+                for count in (1, 8):
+                    found = [asyncio.run(load(url, "bench", count, tokens=tokens)) for _ in range(4)][1:]
+                    print(_row(name, count, found))
+        except LookupError as err:
+            print(f"| {name} | left out: {err} | | | |")
+    parity = os.environ.get("CONCH_PARITY_PYTHON")
+    if hf is not None and parity:
+        done = subprocess.run([parity, "-c", SEEDS, str(hf), str(tokens)], capture_output=True, text=True, check=True)
+        seconds = float(done.stdout.split()[-1])
+        print(f"| transformers, float32, not streamed | 1 | {seconds * 1000:.0f} | {tokens / seconds:.0f} | 0 |")
+
+
+def _row(first: object, second: object, found: list[Load]) -> str:
+    times = " / ".join(f"{value * 1000:.1f}" for value in spread([one.first for one in found]))
+    rates = " / ".join(f"{value:.1f}" for value in spread([one.rate for one in found]))
+    return f"| {first} | {second} | {times} | {rates} | {sum(one.lost for one in found)} |"
+
+
+@contextlib.contextmanager
+def _shim(gguf: Path) -> Iterator[str]:
+    port = _free_port()
+    options = ["--port", str(port), "--name", "bench", "--num-ctx", str(CONTEXT), "--slots", str(SLOTS)]
+    command = [sys.executable, "-m", "conch_ollama", "serve", str(gguf), *options, "--keep-alive", "-1"]
+    with _running(command, f"http://127.0.0.1:{port}/v1/models"):
+        yield f"http://127.0.0.1:{port}/v1/chat/completions"
+
+
+@contextlib.contextmanager
+def _llama_cpp_python(gguf: Path) -> Iterator[str]:
+    python = os.environ.get("CONCH_GGML_PYTHON")
+    if not python:
+        raise LookupError("CONCH_GGML_PYTHON is not set")
+    port = _free_port()
+    options = ["--model", str(gguf), "--model_alias", "bench", "--port", str(port), "--n_ctx", str(CONTEXT)]
+    command = [python, "-m", "llama_cpp.server", *options, "--interrupt_requests", "False"]
+    with _running(command, f"http://127.0.0.1:{port}/v1/models"):
+        yield f"http://127.0.0.1:{port}/v1/chat/completions"
+
+
+@contextlib.contextmanager
+def _ollama(gguf: Path) -> Iterator[str]:
+    settings = {"OLLAMA_NUM_PARALLEL": "8", "OLLAMA_CONTEXT_LENGTH": str(CONTEXT), "OLLAMA_KEEP_ALIVE": "-1"}
+    with tempfile.TemporaryDirectory() as models, OllamaServer(Path(models), environment=settings) as server:
+        modelfile = Path(models) / "Modelfile"
+        modelfile.write_text(f"FROM {gguf.resolve()}\nPARAMETER num_ctx {CONTEXT}\n", encoding="utf-8")
+        server.run("create", "bench", "-f", str(modelfile))
+        yield f"{server.host}/v1/chat/completions"
+
+
+@contextlib.contextmanager
+def _running(command: list[str], url: str) -> Iterator[None]:
+    """The command, once `url` answers."""
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            until = time.monotonic() + 120
+            while not _answers(url):
+                if child.poll() is not None or time.monotonic() > until:
+                    log.seek(0)
+                    raise RuntimeError(f"{' '.join(command)}\n{log.read()[-3000:].decode('utf-8', 'replace')}")
+                time.sleep(0.1)
+            yield
+        finally:
+            child.terminate()
+            child.wait(60)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

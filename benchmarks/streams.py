@@ -1,0 +1,94 @@
+"""A client that costs little: many streamed answers at once over plain sockets, timed.
+
+Speaks just enough HTTP/1.1 and server-sent events for OpenAI's chat endpoint. Tokens are what the server's usage says,
+else the chunks that carry text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import statistics
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_USAGE = re.compile(rb'"completion_tokens": ?(\d+)')
+_TEXT = re.compile(rb'"(?:content|reasoning_content)": ?"[^"]')
+PROMPT = "Write a long story about a magic conch that lives on the counter of a burger shop."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Seconds to the first token and in all, tokens; `fault` where the answer was lost or cut."""
+
+    first: float
+    total: float
+    tokens: int
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of `streams` answers at once came to: `first` is the median, in seconds."""
+
+    streams: int
+    first: float
+    rate: float
+    lost: int
+
+
+async def answer(url: str, body: dict[str, object], key: str = "none") -> Answer:
+    """One streamed answer of `POST url`."""
+    place = urlsplit(url)
+    data = json.dumps(body).encode()
+    head = f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {key}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    start = time.perf_counter()
+    first, tokens, tail, ended = 0.0, 0, b"", False
+    try:
+        writer.write(head.encode() + data)
+        await writer.drain()
+        while block := await reader.read(65536):
+            found = len(_TEXT.findall(block))
+            if found and not tokens:
+                first = time.perf_counter() - start
+            tokens += found
+            tail = (tail + block)[-4000:]
+            ended = ended or b"[DONE]" in tail
+    except OSError as err:
+        return Answer(first, time.perf_counter() - start, tokens, type(err).__name__)
+    finally:
+        writer.close()
+    usage = _USAGE.findall(tail)
+    tokens = int(usage[-1]) if usage else tokens
+    fault = "" if ended and tokens else tail[-200:].decode("utf-8", "replace")
+    return Answer(first, time.perf_counter() - start, tokens, fault)
+
+
+async def load(url: str, model: str, streams: int, *, tokens: int = 64, key: str = "none") -> Load:
+    """`streams` answers at once, each of at most `tokens` tokens, every prompt another."""
+    bodies = [
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": f"{PROMPT} Its number is {number}."}],
+            "max_tokens": tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        for number in range(streams)
+    ]
+    start = time.perf_counter()
+    answers = await asyncio.gather(*(answer(url, body, key) for body in bodies))
+    wall = time.perf_counter() - start
+    good = [one for one in answers if not one.fault and one.tokens >= 0.8 * tokens]
+    first = statistics.median(one.first for one in good) if good else float("nan")
+    return Load(streams, first, sum(one.tokens for one in good) / wall, streams - len(good))
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    """Least, median, most."""
+    return min(values), statistics.median(values), max(values)
