@@ -42,6 +42,11 @@ _EXPORT_OPTIONS = (
         metavar="NAME",
         help="LLaMA-Factory's template that was trained (default: what the adapter's training_args.yaml says).",
     ),
+    click.option(
+        "--plain-jinja",
+        is_flag=True,
+        help="Give the GGUF a chat template that llama.cpp renders as transformers does, where its own differs.",
+    ),
     click.option("--system", metavar="TEXT", help="A SYSTEM text for the Modelfile."),
     click.option("--num-ctx", type=click.IntRange(min=1), help="Context in tokens."),
     click.option("--pre", metavar="NAME", help="llama.cpp's name of the pre-tokenizer, where it is not recognised."),

@@ -35,6 +35,12 @@ NOT_PROVEN = 3
 @click.option("--eos", metavar="TEXT", help="The EOS token, where MODEL does not say it.")
 @click.option("--name", metavar="NAME", help="The model's name in Ollama: it decides whether old thoughts are cut.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="TEMPLATE", help="Write the TEMPLATE there.")
+@click.option(
+    "--jinja-out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write there a Jinja that llama.cpp, too, renders as transformers renders the model's own.",
+)
 @click.option("--allow-unproven", is_flag=True, help="With -o: write the nearest TEMPLATE where none is proven.")
 @click.option("--hub", type=click.Choice(["huggingface", "modelscope"]), default="huggingface", show_default=True)
 @click.option("--revision", metavar="REV", help="Branch, tag or commit on the hub.")
@@ -44,21 +50,24 @@ def command(
     model: str,
     against: Path | None,
     out: Path | None,
+    jinja_out: Path | None,
     allow_unproven: bool,
     no_engines: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
     if against is not None:
-        if out is not None:
-            raise click.UsageError("-o writes the model's own TEMPLATE: leave --against out")
+        if out is not None or jinja_out is not None:
+            raise click.UsageError("-o and --jinja-out write what the model itself gets: leave --against out")
         from conch_ollama.workflows.against import against as compare
 
         held = compare(against, model, **options)
         output.as_json(held.as_dict()) if as_json else _print_against(held)
         return 0 if held.right else NOT_PROVEN
-    from conch_ollama.workflows.template import save_template, template
+    from conch_ollama.workflows.template import save_plain_jinja, save_template, template
 
+    if jinja_out is not None and no_engines:
+        raise click.UsageError("--jinja-out asks llama.cpp: leave --no-engines out")
     found = template(model, engines=not no_engines, **options)
     written = out is not None and (found.proof.proven or allow_unproven) and bool(found.proof.template)
     if out is not None and written:
@@ -67,6 +76,9 @@ def command(
         output.as_json(found.as_dict())
     else:
         _print(found, out if written else None)
+    if jinja_out is not None:
+        save_plain_jinja(found, jinja_out)
+        output.note(f"chat template (Jinja) written to {jinja_out}")
     if out is not None and not written:
         output.warning(
             f"{out} is not written: nothing is proven"
@@ -115,17 +127,12 @@ def _engine(value: Any) -> str:
         return str(value)
     if value.get("proven") is None:
         return str(value.get("reason", "not asked"))
-    if value["proven"]:
-        return "renders the Jinja as transformers does"
-    differing = [kind for kind, one in (value.get("classes") or {}).items() if _verdict(one) not in _HOLDING]
-    return "differs from transformers" + (f" in {', '.join(differing)}" if differing else "")
-
-
-_HOLDING = ("equal", "equal but for JSON spacing and key order", "refused by the Jinja")
-
-
-def _verdict(one: Any) -> str:
-    return str(one.get("verdict")) if isinstance(one, dict) else str(one)
+    text = "renders the Jinja as transformers does"
+    if value.get("reason"):
+        text = f"{'otherwise ' + text + ', but ' if value['proven'] else ''}{value['reason']}"
+    if value.get("corrected"):
+        text += f"; in other words it does (--jinja-out FILE): {', '.join(value.get('changes') or ())}"
+    return text
 
 
 def _print_classes(classes: dict[str, Any], altered: dict[str, Any] | None) -> None:

@@ -48,6 +48,7 @@ class ExportOptions:
     template: str | None = None
     allow_unproven: bool = False
     train_template: str | None = None
+    plain_jinja: bool = False
     system: str | None = None
     num_ctx: int | None = None
     pre: str | None = None
@@ -72,6 +73,7 @@ def export(
     template: str | Path | None = None,
     allow_unproven: bool = False,
     train_template: str | None = None,
+    plain_jinja: bool = False,
     system: str | None = None,
     num_ctx: int | None = None,
     pre: str | None = None,
@@ -92,8 +94,9 @@ def export(
     merge_dtype: "float32", or "base" to round as PEFT's merge does. hugging_face: also write the merged folder, to
     OUT/hf. template: "proven" (as None), "native" (no TEMPLATE: a new Ollama renders the chat template in the GGUF), or
     a Go TEMPLATE file. allow_unproven: take the nearest TEMPLATE where none is proven. train_template: the name of the
-    LLaMA-Factory template that was trained, if the adapter does not say it. system: a SYSTEM text. num_ctx: context in
-    tokens. pre: the pre-tokenizer's llama.cpp name. tokenizer: a folder whose tokenizer counts. threads: 0 for one a
+    LLaMA-Factory template that was trained, if the adapter does not say it. plain_jinja: give the GGUF a chat template
+    that llama.cpp renders as transformers renders the model's own. system: a SYSTEM text. num_ctx: context in tokens.
+    pre: the pre-tokenizer's llama.cpp name. tokenizer: a folder whose tokenizer counts. threads: 0 for one a
     core. check: run the written files. force: replace what is there. dry_run: stop after the pre-flight.
 
     Raises ConchError's kin; nothing is left behind then but a file named *.unchecked where the check failed.
@@ -108,6 +111,7 @@ def export(
         template=str(template) if template is not None else None,
         allow_unproven=allow_unproven,
         train_template=train_template,
+        plain_jinja=plain_jinja,
         system=system,
         num_ctx=num_ctx,
         pre=pre,

@@ -178,10 +178,27 @@ def save_template(found: TemplateResult, path: Path, *, allow_unproven: bool = F
             f"{path} is not written: no TEMPLATE is proven for {found.proven.name}: {found.reason}",
             hint="--allow-unproven writes the nearest one all the same" if proof.template else None,
         )
+    _write(path, proof.template)
+
+
+def save_plain_jinja(found: TemplateResult, path: Path) -> None:
+    """Write a Jinja that llama.cpp, too, renders as transformers renders the model's own: that one itself, or other
+    words for it. Raises TemplateMismatchError where none is proven, NotWritableError."""
+    verdict = found.engines.get("llama.cpp") or {}
+    source = verdict.get("corrected") or (found.proven.format.source if verdict.get("proven") else None)
+    if source is None:
+        raise TemplateMismatchError(
+            f"{path} is not written: no chat template is proven that llama.cpp renders as transformers renders that of "
+            f"{found.proven.name}: {verdict.get('reason') or 'llama.cpp was not asked'}"
+        )
+    _write(path, source)
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(proof.template, encoding="utf-8", newline="")
+        path.write_text(text, encoding="utf-8", newline="")
     except OSError as err:
-        raise NotWritableError(f"{path} can't be written: {err.strerror}", hint="choose another -o") from err
+        raise NotWritableError(f"{path} can't be written: {err.strerror}", hint="choose another place") from err
 
 
 def writes_bos(jinja: JinjaTemplate, bos: str) -> bool:

@@ -15,6 +15,7 @@ from conch_ollama.chat_template.record import text_sha256
 from conch_ollama.errors import BadTemplateError, NotFoundError, TemplateMismatchError
 from conch_ollama.exporter.inputs import Inputs
 from conch_ollama.workflows.chat_format import ChatFormat, of_inputs
+from conch_ollama.workflows.plain_jinja import Plain, with_plain_jinja
 from conch_ollama.workflows.proofs import why_unproven
 from conch_ollama.workflows.template import Proven, prove_format, prove_given
 from conch_ollama.workflows.trained import Trained, with_trained_template
@@ -62,8 +63,10 @@ def choose_template(inputs: Inputs, options: ExportOptions, name: str) -> Choice
     Ollama would refuse, TemplateMismatchError for "native" where there is no chat template.
     """
     trained = with_trained_template(inputs, options.train_template)
-    choice = _chosen(trained.inputs, options, name)
-    record = {**choice.record, **({"trained": dict(trained.record)} if trained.record else {})}
+    plain = with_plain_jinja(trained.inputs, name) if options.plain_jinja else Plain(trained.inputs)
+    choice = _chosen(plain.inputs, options, name)
+    parts = {"trained": trained.record, "plain_jinja": plain.record}
+    record = {**choice.record, **{key: dict(part) for key, part in parts.items() if part}}
     stops = tuple(dict.fromkeys((*choice.stops, *trained.stops)))
     comment = choice.comment
     if trained.record.get("used"):

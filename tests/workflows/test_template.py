@@ -14,7 +14,15 @@ from conch_ollama.chat_template.prove import ALTERED_KIND
 from conch_ollama.chat_template.record import corpus_version, gguf_record
 from conch_ollama.errors import ConchError
 from conch_ollama.workflows.export import export
-from conch_ollama.workflows.template import COMPARED, NO_TOKENIZER, SAME_BYTES, TemplateResult, save_template, template
+from conch_ollama.workflows.template import (
+    COMPARED,
+    NO_TOKENIZER,
+    SAME_BYTES,
+    TemplateResult,
+    save_plain_jinja,
+    save_template,
+    template,
+)
 from tests.chat_template.references import index, source
 from tests.chat_template.tiny_gguf import write_tiny_gguf
 from tests.parts.tiny import CHATML, write_model, write_tokenizer
@@ -129,10 +137,31 @@ def test_a_date_is_the_reason(tmp_path: Path) -> None:
     assert gguf_record(found.proven.record)["verdict"] == "not proven"
 
 
+def test_llama_cpp_is_asked_and_other_words_are_offered(tmp_path: Path) -> None:
+    found = template(written(tmp_path, CHATML))
+    assert found.as_dict()["engines"]["llama.cpp"]["proven"] is True
+    save_plain_jinja(found, tmp_path / "same.jinja")
+    assert (tmp_path / "same.jinja").read_text(encoding="utf-8") == CHATML
+    trimming = CHATML.replace("message['content']", "message['content'] | trim")
+    found = template(written(tmp_path, trimming))
+    verdict = found.as_dict()["engines"]["llama.cpp"]
+    assert verdict["proven"] is False  # it trims fewer kinds of white space than Python does
+    assert verdict["classes"]["blank and odd contents"]["verdict"] == "differs"
+    save_plain_jinja(found, tmp_path / "other.jinja")
+    other = (tmp_path / "other.jinja").read_text(encoding="utf-8")
+    assert other == verdict["corrected"] != trimming
+    again = template(tmp_path / "other.jinja").as_dict()
+    assert again["engines"]["llama.cpp"]["proven"] and again["proven"]
+
+
 @pytest.mark.bad_input("a chat template that prints messages in another order: not proven, and not written")
 def test_an_unproven_template_is_not_written(tmp_path: Path) -> None:
     found = proven(written(tmp_path, "{% for m in messages|reverse %}[{{ m.role }}]{{ m.content }}{% endfor %}"))
     assert not found.proof.proven
+    with pytest.raises(ConchError) as caught:
+        save_plain_jinja(found, tmp_path / "out.jinja")  # llama.cpp was not asked
+    assert caught.value.code == "template-mismatch"
+    assert not (tmp_path / "out.jinja").exists()
     with pytest.raises(ConchError) as caught:
         save_template(found, tmp_path / "out.gotmpl")
     assert caught.value.code == "template-mismatch"

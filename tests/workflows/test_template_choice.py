@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from conch_ollama.chat_template.record import text_sha256
 from conch_ollama.errors import ConchError
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.ollama.modelfile import Modelfile, load
@@ -141,6 +142,18 @@ def test_a_trained_template_that_nobody_knows_is_a_warning(tmp_path: Path, base:
     result, modelfile, _ = exported(tmp_path, base, adapters=[adapter])
     assert any("my_own_format" in text for text in result.warnings)
     assert modelfile.template is not None
+
+
+def test_the_gguf_gets_words_that_llama_cpp_takes_as_transformers_does(tmp_path: Path, base: Path) -> None:
+    own = CHATML.replace("message['content']", "message['content'] | trim")
+    write_tokenizer(base, chat_template=own)
+    result, _, report = exported(tmp_path, base, plain_jinja=True)
+    assert report["proven"]
+    assert report["plain_jinja"]["used"] and report["plain_jinja"]["changes"]
+    assert report["plain_jinja"]["original_sha256"] == text_sha256(own)
+    with GGUFFile(result.gguf) as file:
+        assert text_sha256(file.metadata["tokenizer.chat_template"].data) == report["jinja_sha256"]
+    assert report["jinja_sha256"] != text_sha256(own)
 
 
 def refused(tmp_path: Path, base: Path, code: str, *words: str, **options: Any) -> None:
