@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass
 class Job:
-    """A request that a model is to answer. `kind`: "chat", "complete" or "embed"; `body` in OpenAI's dialect."""
+    """A request that a model is to answer, in OpenAI's dialect. `kind`: "chat", "complete", "embed" or "forward"."""
 
     served: Served
     caller: Caller
@@ -110,6 +110,19 @@ async def embed(shim: Shim, job: Job, inputs: Sequence[str | Sequence[int]], opt
             found = await job.served.runtime.embed(job.served.model, inputs, options)
         job.tally.prompt_tokens = found.tokens
         return found
+
+
+async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awaitable[None]]) -> None:
+    """Hand the body to the runtime's own `path` and its answer to `write`. Raises Refusal and the runtime's errors."""
+    limits = shim.settings.limits
+    async with _accounted(shim, job, None), asyncio.timeout(limits.first_token_s) as clock:
+        pieces = await job.served.runtime.forward(job.served.model, path, job.body)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if job.tally.first_s is None:
+                    job.tally.first_s = time.perf_counter() - job.tally.clock
+                    clock.reschedule(asyncio.get_running_loop().time() + limits.total_s)
+                await write(piece)
 
 
 async def _listen(job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None) -> None:

@@ -22,7 +22,7 @@ from conch_ollama.server.shim import Shim
 from conch_ollama.version import __version__
 
 #: Modules of conch_ollama.server.routes, each with a `router`.
-ROUTES = ("openai", "ollama", "ollama_models", "generate", "feedback", "health", "metrics")
+ROUTES = ("openai", "ollama", "ollama_models", "generate", "forward", "feedback", "health", "metrics")
 
 
 def make_app(settings: Settings, runtimes: Mapping[str, Runtime]) -> FastAPI:

@@ -14,12 +14,11 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conch_ollama.server.access import ANYONE
-from conch_ollama.server.credentials import Credentials, client_address, presented_secret
+from conch_ollama.server.credentials import client_address, presented_secret
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.origins import cors_headers, host_allowed, origin_allowed, preflight_headers
 from conch_ollama.server.rates import Rates
 from conch_ollama.server.responses import failed
-from conch_ollama.server.settings import Security
 from conch_ollama.server.shim import Shim
 from conch_ollama.server.visitors import KEY, Visitor
 
@@ -32,21 +31,12 @@ _DRAIN = 8
 
 
 class Door:
-    """Lets requests in or refuses them; a new configuration brings new `credentials` and rates stay."""
+    """Lets requests in or refuses them."""
 
     def __init__(self, app: ASGIApp, shim: Shim) -> None:
         self._app = app
         self._shim = shim
         self._rates = Rates()
-        self._security: Security | None = None
-        self._credentials = self._current_credentials()
-
-    def _current_credentials(self) -> Credentials:
-        security = self._shim.settings.security
-        if security is not self._security:
-            self._credentials = Credentials(security)
-            self._security = security
-        return self._credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -131,11 +121,10 @@ class _Visit:
         peer = scope["client"][0] if scope.get("client") else None
         forwarded = [line for name, line in scope["headers"] if name == b"x-forwarded-for"]
         address = client_address(peer, forwarded, security.proxies)
-        credentials = self._door._current_credentials()
         if scope["path"] in _OPEN:
             scope[KEY] = Visitor(ANYONE, address, self._id.decode())
             return
-        caller = await credentials.identify(presented_secret(scope["headers"]), address)
+        caller = await self._shim.credentials.identify(presented_secret(scope["headers"]), address)
         scope[KEY] = Visitor(caller, address, self._id.decode())
         self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
 

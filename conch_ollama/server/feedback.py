@@ -72,7 +72,7 @@ def ratings(path: Path, *, model: str | None = None) -> Iterator[Rating]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             for row in database.execute(f"SELECT {names} FROM feedback ORDER BY time"):  # noqa: S608 - our own names
-                rating = Rating(*row[:5], json.loads(row[5]), *row[6:])
+                rating = Rating(*(json.loads(value) if n == 5 else value for n, value in enumerate(row)))
                 if model in (None, rating.model):
                     yield rating
     except sqlite3.Error as err:

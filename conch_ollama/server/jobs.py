@@ -23,13 +23,13 @@ async def find_model(request: Request, name: str | None) -> Served:
 
 
 async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint: str) -> Job:
-    """A job for the model that `body` names. `kind`: "chat", "complete" or "embed". Raises Refusal."""
+    """A job for the model that `body` names. `kind`: "chat", "complete", "embed" or "forward". Raises Refusal."""
     shim = shim_of(request)
     if shim.draining:
         raise busy(503, "The server is ending.", 5, "shutting_down")
     visitor = visitor_of(request)
     served = await find_model(request, body.get("model"))
-    filled = _with_defaults(body, served, shim.settings.limits.max_tokens if kind != "embed" else None)
+    filled = _with_defaults(body, served, shim.settings.limits.max_tokens if kind in {"chat", "complete"} else None)
     if kind == "chat":
         filled["messages"] = _messages(filled["messages"], served.settings.system)
     address = "" if visitor.address is None else str(visitor.address)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.protocol import Chunk, Health, Runtime
 from conch_ollama.server.audit import AuditLog
+from conch_ollama.server.credentials import Credentials
 from conch_ollama.server.leases import Leases
 from conch_ollama.server.metrics import LoadCollector, Metrics
 from conch_ollama.server.queue import ModelQueue
@@ -38,6 +39,7 @@ class Shim:
         self.metrics = Metrics()
         self.metrics.registry.register(LoadCollector(self))
         self.audit = AuditLog(settings.audit)
+        self.credentials = Credentials(settings.security)
         self.recent = RecentAnswers()
         self.draining = False
 
@@ -77,13 +79,13 @@ class Shim:
 
     async def replace(self, settings: Settings, runtimes: Mapping[str, Runtime]) -> None:
         """Serve by a new configuration from the next request on; what no longer serves ends after its last answer."""
-        registry = Registry(runtimes, settings)
+        registry, credentials = Registry(runtimes, settings), Credentials(settings.security)
         await registry.refresh(0)
         before = self.registry
         if settings.audit != self.settings.audit:
             audit, self.audit = self.audit, AuditLog(settings.audit)
             audit.close()
-        self.settings, self.registry = settings, registry
+        self.settings, self.registry, self.credentials = settings, registry, credentials
         for served in registry.served():
             if served.target in self.queues:
                 self.queues[served.target].resize(*self._bounds(served))

@@ -86,7 +86,7 @@ class RunningShim:
             try:
                 while piece := connection.recv(65536):
                     got += piece
-            except TimeoutError:
+            except (TimeoutError, ConnectionResetError):
                 pass
         return got
 

@@ -137,6 +137,13 @@ class EmbeddingRequest(Edge):
     user: str | None = None
 
 
+class ForwardedRequest(Edge):
+    """POST /v1/responses or /v1/messages: the rest is the runtime's to check."""
+
+    model: Name | None = None
+    stream: bool | None = None
+
+
 class FeedbackRequest(Edge):
     """POST /v1/feedback. `id`: of an answer that the same caller got; `better`: what should have been said."""
 
