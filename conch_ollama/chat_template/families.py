@@ -22,14 +22,13 @@ SLOT = '"@DEFAULT_SYSTEM@"'
 
 @dataclass(frozen=True)
 class Family:
-    """`template` still has its slot; `text()` fills it. `classes` are the classes it is written to be equal on."""
+    """`template` still has its slot; `text()` fills it."""
 
     name: str
     template: str
     description: str
     source: str
     stops: tuple[str, ...]
-    classes: tuple[str, ...]
     default_system: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
@@ -56,8 +55,7 @@ def read_family(folder: Path) -> Family:
         template = (folder / "template.gotmpl").read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, tomllib.TOMLDecodeError) as err:
         raise BadFileError(f"the template family {folder.name} can't be read: {err}") from err
-    for key in ("stops", "classes"):
-        data[key] = tuple(data.get(key, ()))
+    data["stops"] = tuple(data.get("stops", ()))
     try:
         family = Family(name=folder.name, template=template, **data)
     except TypeError as err:

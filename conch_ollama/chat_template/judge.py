@@ -14,6 +14,7 @@ from conch_ollama.chat_template.compare import Compared, Tokenizer, likeness
 from conch_ollama.chat_template.conversations import PLAIN, Conversation
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, collate
+from conch_ollama.chat_template.tool_limits import tool_limit
 from conch_ollama.chat_template.verdicts import (
     ALTERED,
     DIFFERS,
@@ -93,6 +94,9 @@ def _verdict(subject: Subject, one: Compared) -> ClassVerdict:
     lines = difference(subject, one)
     if one.reference.conversation.kind not in PLAIN and _only_joined(subject, one):
         return ClassVerdict(NOT_EXPRESSIBLE, one.reference.conversation, lines, *_JOINED)
+    limit = tool_limit(subject.jinja, subject.server, one.reference.conversation, one.rendered)
+    if limit is not None:
+        return ClassVerdict(NOT_EXPRESSIBLE, one.reference.conversation, lines, *limit)
     return ClassVerdict(DIFFERS, one.reference.conversation, lines)
 
 

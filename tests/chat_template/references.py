@@ -29,6 +29,7 @@ REFERENCES = {
     "deepseek-r1-distill": ("deepseek-r1-distill", "<｜begin▁of▁sentence｜>", True),
     "deepseek-v3": ("deepseek-v3", "<｜begin▁of▁sentence｜>", True),
     "llama3": ("llama3", "<|begin_of_text|>", True),
+    "hermes-2-pro": ("hermes-2-pro", "<|begin_of_text|>", True),
     "refusing": ("chatml", "<s>", True),
 }
 

@@ -15,12 +15,15 @@ from conch_ollama.chat_template.ollama_render import render_chat
 from conch_ollama.chat_template.prove import ALTERED_KIND, best_template
 from conch_ollama.chat_template.verdicts import ALTERED, EQUAL, REFUSED, Proof
 from conch_ollama.errors import BadFileError, BadTemplateError
+from tests.chat_template import families_table
 from tests.chat_template.references import REFERENCES, reference, source
 
 
 @cache
 def proof(name: str, family: str = "") -> Proof:
-    _, bos, add_bos = REFERENCES[name]
+    wanted, bos, add_bos = REFERENCES[name]
+    if not family and name == families_table.reference_of(wanted):
+        return families_table.proof(wanted)[1]
     return best_template(reference(name, bos), add_bos=add_bos, bos_token=bos, family=family)
 
 
@@ -30,8 +33,14 @@ def test_each_model_gets_its_family(name: str) -> None:
     assert (found.strategy, found.proven) == (f"curated:{family.name}", True)
     assert {found.classes[kind].verdict for kind in PLAIN} <= {EQUAL, REFUSED}
     assert found.stops == family.stops
-    if name != "refusing":
-        assert set(family.classes) <= {kind for kind, one in found.classes.items() if one.verdict == EQUAL}
+
+
+def test_the_readme_says_what_each_family_comes_to() -> None:
+    """`python -m tests.chat_template.families_table` writes it anew."""
+    assert families_table.table() in families_table.readme().read_text(encoding="utf-8")
+    for family in families():
+        found = families_table.proof(family.name)[1]
+        assert (found.strategy, found.proven) == (f"curated:{family.name}", True)
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -143,7 +152,7 @@ def test_family_with_unknown_key(tmp_path: Path) -> None:
 
 
 def test_a_family_can_be_given() -> None:
-    own = Family("own", "{{ range .Messages }}{{ .Content }}{{ end }}", "d", "s", (), ())
+    own = Family("own", "{{ range .Messages }}{{ .Content }}{{ end }}", "d", "s", ())
     jinja = JinjaTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")
     found = best_template(jinja, families=[own], add_bos=False, bos_token="")
     assert (found.strategy, found.proven) == ("curated:own", True)
