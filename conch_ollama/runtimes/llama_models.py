@@ -56,13 +56,22 @@ class LlamaCppModel:
 
 @dataclass(frozen=True)
 class Planned:
-    """A model with what was chosen for it. `lora`: the field of its requests, None where the worker has no adapters."""
+    """A model with what was chosen for it. `lora`: the field of its requests, None where the worker has no adapters.
+
+    `vectors`: the worker for its embeddings. llama.cpp chooses adapters for each answer, but not for each vector, so a
+    model with adapters needs one of its own for these; the others' are made beside their answers.
+    """
 
     model: LlamaCppModel
     facts: GGUFFacts
     fit: Fit
     plan: WorkerPlan
+    vectors: WorkerPlan
     lora: list[dict[str, Any]] | None
+
+    @property
+    def plans(self) -> set[WorkerPlan]:
+        return {self.plan, self.vectors}
 
 
 def plan_all(models: Sequence[LlamaCppModel], machine: Machine) -> dict[str, Planned]:
@@ -81,10 +90,15 @@ def plan_all(models: Sequence[LlamaCppModel], machine: Machine) -> dict[str, Pla
         for path in adapters:
             if not path.is_file():
                 raise NotFoundError(f"no such adapter: {path}", hint="`conch export --adapter-only` writes one")
-        plan = WorkerPlan.of(model.path.name, chosen.memory, _settings(model, facts, chosen, adapters))
+        silent = [Adapter(path, 0.0) for path in adapters]
+        plan = WorkerPlan.of(model.path.name, chosen.memory, _settings(model, facts, chosen, silent))
+        vectors = plan
+        if model.adapters:
+            alone = fit(facts, machine, num_ctx=chosen.num_ctx, slots=1, threads=chosen.threads)
+            vectors = WorkerPlan.of(model.name, alone.memory, _settings(model, facts, alone, model.adapters))
         scales = {adapter.path: adapter.scale for adapter in model.adapters}
         lora = [{"id": n, "scale": scales.get(path, 0.0)} for n, path in enumerate(adapters)] or None
-        entries[model.name] = Planned(model, facts, chosen, plan, lora)
+        entries[model.name] = Planned(model, facts, chosen, plan, vectors, lora)
     return entries
 
 
@@ -106,8 +120,8 @@ def describe(entries: Iterable[Planned], machine: Machine) -> list[str]:
     return lines
 
 
-def _settings(model: LlamaCppModel, facts: GGUFFacts, chosen: Fit, adapters: list[Path]) -> dict[str, Any]:
-    """Settings of worker.py."""
+def _settings(model: LlamaCppModel, facts: GGUFFacts, chosen: Fit, adapters: Sequence[Adapter]) -> dict[str, Any]:
+    """Settings of worker.py. The adapters' scales are for requests that say nothing of them."""
     return {
         "path": str(model.path),
         "name": ALIAS,
@@ -115,7 +129,7 @@ def _settings(model: LlamaCppModel, facts: GGUFFacts, chosen: Fit, adapters: lis
         "threads": chosen.threads,
         "slots": chosen.slots,
         "gpu_layers": model.gpu_layers,
-        "adapters": [str(path) for path in adapters],
+        "adapters": [(str(adapter.path), adapter.scale) for adapter in adapters],
         # A model that answers can make vectors beside it, in the same worker.
         "embedding": True,
         "pooling": None if facts.pooling or not facts.answers else "LAST",

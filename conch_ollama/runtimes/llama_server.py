@@ -23,7 +23,7 @@ from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
 from conch_ollama.runtimes.server_sent_events import events
 from conch_ollama.runtimes.vectors import decode_base64, shortened
-from conch_ollama.runtimes.worker_pool import Worker, WorkerPool
+from conch_ollama.runtimes.worker_pool import Worker, WorkerPlan, WorkerPool
 
 _CHAT = "/v1/chat/completions"
 _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
@@ -56,8 +56,8 @@ class LlamaCppRuntime:
     def update(self, models: Sequence[LlamaCppModel]) -> None:
         """Serve these instead. Running answers end as they began; workers that nobody needs go after them."""
         entries = plan_all(models, self._machine)
-        kept = {entry.plan for entry in entries.values()}
-        for plan in {entry.plan for entry in self._entries.values()} - kept:
+        kept = {plan for entry in entries.values() for plan in entry.plans}
+        for plan in {plan for entry in self._entries.values() for plan in entry.plans} - kept:
             self._pool.forget(plan)
         self._entries = entries
 
@@ -86,13 +86,11 @@ class LlamaCppRuntime:
         """Of a file that does not say how its texts become vectors, the last token's state is taken, as Ollama does.
         `truncate`: cut what is too long instead of refusing it; `dimensions`: the first of them, made unit length."""
         entry = self._entry(model)
-        async with self._lease(entry, options) as worker:
+        async with self._lease(entry, options, entry.vectors) as worker:
             texts = [text if isinstance(text, str) else list(text) for text in inputs]
             if options.get("truncate"):
                 texts = await self._cut(worker, entry, texts)
             request: dict[str, Any] = {"input": texts, "encoding_format": "base64"}
-            if entry.lora is not None:
-                request["lora"] = entry.lora
             found = json.loads(await self._whole(worker, "/v1/embeddings", encode(request)))
         ordered = sorted(found["data"], key=lambda item: int(item["index"]))
         vectors = [decode_base64(item["embedding"]) for item in ordered]
@@ -125,7 +123,8 @@ class LlamaCppRuntime:
             pass
 
     async def unload(self, model: str) -> None:
-        self._pool.retire(self._entry(model).plan)
+        for plan in self._entry(model).plans:
+            self._pool.retire(plan)
 
     async def health(self) -> Health:
         loaded = self._pool.loaded()
@@ -144,12 +143,14 @@ class LlamaCppRuntime:
                 hint=f"there is: {', '.join(self._entries)}",
             ) from None
 
-    def _lease(self, entry: Planned, body: Body) -> contextlib.AbstractAsyncContextManager[Worker]:
+    def _lease(
+        self, entry: Planned, body: Body, plan: WorkerPlan | None = None
+    ) -> contextlib.AbstractAsyncContextManager[Worker]:
         name = entry.model.name
         wanted = keep_alive_seconds(body.get("keep_alive"))
         if wanted is not None:
             self._keep_alive[name] = wanted
-        return self._pool.lease(entry.plan, self._keep_alive.get(name, entry.model.keep_alive))
+        return self._pool.lease(plan or entry.plan, self._keep_alive.get(name, entry.model.keep_alive))
 
     async def _stream(self, entry: Planned, body: Body, path: str, request: bytes) -> AsyncGenerator[bytes, None]:
         """The data of each event of an answer."""

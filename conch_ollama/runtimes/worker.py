@@ -12,8 +12,9 @@ import os
 import sys
 from typing import Any
 
-#: Settings that a parent may leave out. `ubatch` 0: llama.cpp's own; `pooling`: how a text becomes one vector;
-#: `continue_answers`: a last answer stays open; `memory_limit`: bytes of address space, 0 for as many as there are.
+#: Settings that a parent may leave out. `adapters`: (path, scale for requests that say nothing of it); `ubatch` 0:
+#: llama.cpp's own; `pooling`: how a text becomes one vector; `continue_answers`: a last answer stays open;
+#: `memory_limit`: bytes of address space, 0 for as many as there are.
 DEFAULTS: dict[str, Any] = {
     "adapters": [],
     "embedding": False,
@@ -58,17 +59,16 @@ def parameters(settings: dict[str, Any]) -> Any:
         params.verbosity = settings["verbosity"]
     params.prefill_assistant = settings["continue_answers"]
     if settings["adapters"]:
-        params.lora_adapters = [_adapter(path) for path in settings["adapters"]]
-        params.lora_init_without_apply = True  # each request says which of them it wants
+        params.lora_adapters = [_adapter(path, scale) for path, scale in settings["adapters"]]
     return params
 
 
-def _adapter(path: str) -> Any:
+def _adapter(path: str, scale: float) -> Any:
     import xllamacpp
 
     adapter = xllamacpp.CommonAdapterLoraInfo()
     adapter.path = path
-    adapter.scale = 1.0
+    adapter.scale = scale
     return adapter
 
 

@@ -11,7 +11,7 @@ from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.llama_models import Adapter
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 from tests.parts.scripted_gguf import pieces, scripted_gguf
-from tests.runtimes.adapter_gguf import skipping_adapter
+from tests.runtimes.adapter_gguf import bending_adapter, skipping_adapter
 from tests.runtimes.places import HI, TEXT, collect, text_of
 from tests.runtimes.supervised import model, run, say, until, workers
 
@@ -37,8 +37,6 @@ def test_each_name_answers_with_its_own_adapter(base: Path, tmp_path: Path) -> N
         assert len(workers(runtime)) == 1
         # What a client sends of it does not count.
         assert await say(runtime, "base", lora=[{"id": 0, "scale": 1.0}]) == TEXT
-        vectors = [(await runtime.embed(name, ["x"], {})).vectors[0] for name in ("base", "five")]
-        assert len(vectors[0]) == len(vectors[1])
         cards = {card.name: card for card in await runtime.models()}
         assert cards["five"].version == "2" and cards["base"].version == ""
 
@@ -68,6 +66,19 @@ def test_a_version_is_exchanged_and_rolled_back_under_answers(base: Path, tmp_pa
         await until(lambda: len(workers(runtime)) == 1)
 
     run(work, *first)
+
+
+def test_vectors_are_those_of_the_name(base: Path, tmp_path: Path) -> None:
+    adapter = Adapter(bending_adapter(tmp_path / "bent.gguf", base))
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        plain, bent, again = [(await runtime.embed(name, ["x"], {})).vectors[0] for name in ("base", "bent", "base")]
+        assert plain == again
+        assert sum(a * b for a, b in zip(plain, bent, strict=True)) < 0.99
+        await runtime.unload("bent")
+        await until(lambda: not workers(runtime))
+
+    run(work, model(base, "base"), model(base, "bent", adapters=(adapter,)))
 
 
 @pytest.mark.bad_input("an adapter file that is not there")
