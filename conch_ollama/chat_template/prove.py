@@ -201,7 +201,9 @@ class _Curated:
 def _compiled(case: _Case) -> Judged | NotExpressible:
     """With what the Jinja does with tools, or without where only that is proven."""
     found = _compiled_as(case, tools=True)
-    if isinstance(found, NotExpressible) or found.proof.proven or not found.proof.capabilities & {"tools"}:
+    if isinstance(found, NotExpressible) or not found.proof.capabilities & {"tools"}:
+        return found
+    if all(one.holds for kind, one in found.proof.classes.items() if kind in PLAIN):  # a date may still speak against
         return found
     without = _compiled_as(case, tools=False)
     return without if isinstance(without, Judged) and without.equal > found.equal else found
