@@ -80,9 +80,8 @@ def from_training(
 
 
 def trained_stops(name: str, *, eos_token: str) -> tuple[str, ...]:
-    """What ends an answer of the format: the EOS in force, then its other stop words."""
-    form = format_by_name(name)
-    return tuple(dict.fromkeys((form.eos(eos_token), *form.stop_words)))
+    """What ends an answer of the format, the EOS in force first; none of them stands inside an answer."""
+    return format_by_name(name).stops(eos_token)
 
 
 def _thoughts(asked: bool | None, preserve: bool, mask_history: bool, stage: str) -> Thoughts:

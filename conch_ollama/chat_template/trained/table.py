@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ Slot = str | Mapping[str, str]
 
 _REASONING = ("ReasoningTemplate", "Glm47ReasoningTemplate")
 _NO_EOS = "<|endoftext|>"
+_TOKEN_AT_END = re.compile(r"(<[^<>\s]+>|\[[^\[\]\s]+\[)\s*$")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,18 @@ class Format:
     def eos(self, eos_token: str) -> str:
         """The EOS that training ends answers with, given the tokenizer's own."""
         return self.stop_words[0] if self.replace_eos else eos_token or _NO_EOS
+
+    def stops(self, eos_token: str) -> tuple[str, ...]:
+        """What ends an answer, as texts: EOS, stop words, and a token that every answer ends with.
+
+        Without stop words that an answer holds: those of a thought (gpt_oss), and yi_vl's "###", which as a text would
+        end an answer at a heading.
+        """
+        last = self.assistant[-1]
+        ending = _TOKEN_AT_END.search(last) if isinstance(last, str) else None
+        words = (self.eos(eos_token), *self.stop_words, *((ending[1],) if ending else ()))
+        thought = "".join(self.thought_words) if self.is_reasoning else ""
+        return tuple(dict.fromkeys(word for word in words if word not in thought and any(map(str.isalpha, word))))
 
 
 @cache
