@@ -23,16 +23,18 @@ class RecentAnswer:
     body: Mapping[str, Any]
     chunks: Sequence[Chunk]
     size: int
+    request_id: str
 
 
 class RecentAnswers:
-    """By the answer's id; the oldest go when there are too many, or too much text."""
+    """By the answer's id or its request's; the oldest go when there are too many, or too much text."""
 
     def __init__(self, count: int = 2000, size: int = 32 * 2**20) -> None:
         self._count = count
         self._limit = size
         self._size = 0
         self._answers: OrderedDict[str, RecentAnswer] = OrderedDict()
+        self._by_request: dict[str, str] = {}
 
     def keep(self, job: Job, chunks: Sequence[Chunk]) -> None:
         """Remember one answer; one that is too large for the whole memory is not kept."""
@@ -44,15 +46,16 @@ class RecentAnswers:
             return
         self.forget(job.tally.id)
         self._answers[job.tally.id] = RecentAnswer(
-            served.target, served.card.version, job.caller.name, job.body, bare, size
+            served.target, served.card.version, job.caller.name, job.body, bare, size, job.request_id
         )
+        self._by_request[job.request_id] = job.tally.id
         self._size += size
         while len(self._answers) > self._count or self._size > self._limit:
             self.forget(next(iter(self._answers)))
 
     def get(self, answer_id: str, caller: str) -> RecentAnswer | None:
-        """The answer, if this caller got it."""
-        found = self._answers.get(answer_id)
+        """The answer, if this caller got it. Answers in Ollama's dialect have no id: there it is the request's."""
+        found = self._answers.get(answer_id) or self._answers.get(self._by_request.get(answer_id, ""))
         return found if found is not None and found.caller == caller else None
 
     def forget(self, answer_id: str) -> None:
@@ -60,6 +63,7 @@ class RecentAnswers:
         found = self._answers.pop(answer_id, None)
         if found is not None:
             self._size -= found.size
+            self._by_request.pop(found.request_id, None)
 
 
 def _weight(value: Any) -> int:

@@ -153,7 +153,8 @@ def _models(table: Table, folder: Path) -> tuple[dict[str, ModelSettings], Serve
     settings: dict[str, ModelSettings] = {}
     llama = []
     others: dict[str, OllamaPlan | UpstreamPlan] = {}
-    for name, one in table.tables.items():
+    for name in list(table.tables):
+        one = table.table(name)
         kinds = [key for key in ("path", "ollama", "upstream") if key in one]
         if len(kinds) != 1:
             raise UsageError(f"{one.name}: one of path, ollama and upstream must say what it is")

@@ -61,14 +61,15 @@ class MadeRuntime:
             self.running -= 1
 
     async def _say(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+        identity = f"chatcmpl-{len(self.asked)}"
         for number, word in enumerate(self.words):
             await asyncio.sleep(self.pause_s)
             role = {"role": "assistant"} if number == 0 else {}
-            yield chunk(model, role | {"content": word})
-        yield chunk(model, {}, finish="stop")
+            yield chunk(model, role | {"content": word}, identity=identity)
+        yield chunk(model, {}, finish="stop", identity=identity)
         count = len(self.words)
         usage = {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": 7 + count}
-        yield Chunk.of({**_head(model), "choices": [], "usage": usage})
+        yield Chunk.of({**_head(model, identity), "choices": [], "usage": usage})
 
     async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         async for made in self.chat(model, body):
@@ -104,10 +105,14 @@ class MadeRuntime:
         self.closed = True
 
 
-def _head(model: str) -> dict[str, Any]:
-    return {"id": "chatcmpl-made", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+def _head(model: str, identity: str = "chatcmpl-made") -> dict[str, Any]:
+    return {"id": identity, "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
 
 
-def chunk(model: str, delta: dict[str, Any], *, finish: str | None = None, **more: Any) -> Chunk:
+def chunk(
+    model: str, delta: dict[str, Any], *, finish: str | None = None, identity: str = "chatcmpl-made", **more: Any
+) -> Chunk:
     """A chunk with one choice."""
-    return Chunk.of({**_head(model), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more})
+    return Chunk.of(
+        {**_head(model, identity), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+    )

@@ -145,7 +145,8 @@ class ForwardedRequest(Edge):
 
 
 class FeedbackRequest(Edge):
-    """POST /v1/feedback. `id`: of an answer that the same caller got; `better`: what should have been said."""
+    """POST /v1/feedback. `id`: an answer's that the same caller got, or its x-request-id; `better`: what should
+    have been said."""
 
     id: Annotated[str, Field(min_length=1, max_length=256)]
     rating: Literal["up", "down"]
