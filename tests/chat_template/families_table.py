@@ -19,7 +19,24 @@ from tests.chat_template.references import REFERENCES, index, source
 
 BEGIN, END = "<!-- table: python -m tests.chat_template.families_table -->\n", "<!-- end of table -->\n"
 _WORDS = {EQUAL: "equal", EQUAL_JSON: "as JSON", NOT_EXPRESSIBLE: "no", DIFFERS: "differs", REFUSED: "refused"}
-_EARLY = "deepseek-r1-distill-early"
+#: Families whose Jinja is another's with one text for another: (the other, its text, this one's, what it is).
+_DERIVED = {
+    # before the prompt opened the thought
+    "deepseek-r1-distill-early": (
+        "deepseek-r1-distill",
+        "<｜Assistant｜><think>\\n",
+        "<｜Assistant｜>",
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B, first text",
+    ),
+    "qwen3-thinking": (
+        "qwen3",
+        """    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}""",
+        "    {{- '<think>\\n' }}",
+        "Qwen/Qwen3-4B-Thinking-2507, written from Qwen3's",
+    ),
+}
 
 
 def reference_of(family: str) -> str:
@@ -29,10 +46,11 @@ def reference_of(family: str) -> str:
 
 def held_against(family: str) -> tuple[str, JinjaTemplate, bool]:
     """(the model, its Jinja, whether the server adds the BOS)"""
-    if family == _EARLY:  # as deepseek-r1-distill was before its prompt opened the thought
-        model, later, add_bos = held_against("deepseek-r1-distill")
-        text = later.source.replace("<｜Assistant｜><think>\\n", "<｜Assistant｜>")
-        return f"{model}, first text", JinjaTemplate(text, bos_token=later.bos_token), add_bos
+    if family in _DERIVED:
+        other, text, instead, model = _DERIVED[family]
+        _, jinja, add_bos = held_against(other)
+        assert jinja.source.count(text) == 1
+        return model, JinjaTemplate(jinja.source.replace(text, instead), bos_token=jinja.bos_token), add_bos
     name = reference_of(family)
     _, bos, add_bos = REFERENCES[name]
     return index()[name].model, JinjaTemplate(source(name), bos_token=bos), add_bos
