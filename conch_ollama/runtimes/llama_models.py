@@ -137,7 +137,7 @@ def _settings(model: LlamaCppModel, facts: GGUFFacts, chosen: Fit, adapters: Seq
         "ubatch": 0 if facts.answers else chosen.num_ctx,
         # Each waiting connection takes a thread of that server's; they cost nothing while they wait.
         "http_threads": _HTTP_THREADS,
-        "cache_ram_mib": max(64, chosen.memory >> 23),
+        "cache_ram_mib": chosen.prompt_cache >> 20,
         "verbosity": 2,
     }
 

@@ -17,6 +17,7 @@ from conch_ollama.runtimes.gguf_card import GGUFFacts
 _OVERHEAD = 96 << 20
 _UBATCH = 512
 _SLOTS = (8, 4, 2, 1)
+_LEAST_CACHE, _MOST_CACHE = 64 << 20, 1 << 30
 _CONTEXT, _LEAST_CONTEXT = 8192, 2048
 _WHEELS = "pip install xllamacpp --force-reinstall --index-url https://xorbitsai.github.io/xllamacpp/whl"
 
@@ -32,11 +33,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Fit:
-    """What one worker is started with. `memory`: what it will take, about."""
+    """What one worker is started with. `prompt_cache`: for prompts of answers that have ended, so that a conversation
+    that goes on is not read anew; `memory`: what all will take, about."""
 
     num_ctx: int
     slots: int
     threads: int
+    prompt_cache: int
     memory: int
 
 
@@ -65,7 +68,8 @@ def fit(facts: GGUFFacts, machine: Machine, *, num_ctx: int = 0, slots: int = 0,
     if not slots:
         slots = next((n for n in _SLOTS if n * num_ctx * facts.token_bytes <= room), 1)
     memory = facts.card.size + num_ctx * slots * facts.token_bytes + _buffers(facts)
-    return Fit(num_ctx, slots, threads or machine.cores, memory)
+    cache = min(_MOST_CACHE, max(_LEAST_CACHE, memory // 8))
+    return Fit(num_ctx, slots, threads or machine.cores, cache, memory + cache)
 
 
 def _buffers(facts: GGUFFacts) -> int:

@@ -46,6 +46,10 @@ class OllamaRuntime:
         self._door = HttpDoor(host, "Ollama", _refusal, headers=headers)
         self._shown: dict[tuple[str, str], ModelCard] = {}
 
+    def describe(self) -> list[str]:
+        """Where it is and what of it is served, for the start."""
+        return [f"Ollama at {self.host}: {'all its models' if self._names is None else ', '.join(self._names)}"]
+
     async def models(self) -> list[ModelCard]:
         listed = {str(one["name"]): one for one in await self._listed()}
         if self._names is None:

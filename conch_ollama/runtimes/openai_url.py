@@ -41,6 +41,13 @@ class OpenAIRuntime:
             raise UsageError("no upstream", hint="give its address, such as http://127.0.0.1:8000/v1")
         self._servers = Servers(upstreams, check_every=check_every)
 
+    def describe(self) -> list[str]:
+        """Where they are and what of them is served, for the start; no keys."""
+        return [
+            f"{server.upstream.base()}: {', '.join(server.upstream.models) or 'all its models'}"
+            for server in self._servers.all
+        ]
+
     async def models(self) -> list[ModelCard]:
         cards: dict[str, ModelCard] = {}
         failures = []

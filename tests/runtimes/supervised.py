@@ -26,7 +26,7 @@ def run(work: Callable[[LlamaCppRuntime], Awaitable[Any]], *models: LlamaCppMode
     """`work` with a runtime; nothing of it may be left over."""
 
     async def bounded() -> Any:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             runtime = LlamaCppRuntime(models, **settings)
             try:
                 return await work(runtime)
