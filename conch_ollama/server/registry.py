@@ -104,7 +104,8 @@ class Registry:
             found = self._lookup(wanted, caller)
         if found is None or not self._allowed(found, caller, address):
             raise model_not_found(wanted or "")
-        return found
+        # Clients look for the name that they asked for, tag and all.
+        return replace(found, name=wanted) if wanted else found
 
     def _only(self) -> str | None:
         return next(iter(self._served)) if len(self._served) == 1 else None

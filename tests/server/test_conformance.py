@@ -81,7 +81,7 @@ def test_openai_embeddings_in_base64_and_in_numbers_are_the_same(client: openai.
 def test_openai_models(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["smol"]
     assert client.models.retrieve("smol").id == "smol"
-    assert client.models.retrieve("smol:latest").id == "smol"
+    assert client.models.retrieve("smol:latest").id == "smol:latest"
 
 
 @pytest.mark.bad_input("a model that is not served")
