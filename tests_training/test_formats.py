@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.trained.formats import from_training, names, trained_jinja
 from conch_ollama.chat_template.trained.table import formats
+from conch_ollama.chat_template.trained.tools import TOOL_FORMATS
 from tests_training.conftest import in_force
 from tests_training.formats_table import PATH, table
 
@@ -185,6 +186,49 @@ def test_thoughts_are_those_of_a_preference_training(name: str, other_tokenizer:
             end = jinja.eos_token if template.efficient_eos else ""
             assert text(tokenizer, before + answer) + end == whole
             assert text(tokenizer, before) == _prompt_for(name, prompt, turns, arguments.enable_thinking)
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": 'The "weather"\nof 北京',
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        },
+    },
+    {"type": "function", "function": {"name": "time", "description": "", "parameters": {}}},
+]
+CALLS = [{"name": "weather", "arguments": {"city": "北京", "days": 2}}, {"name": "time", "arguments": {}}]
+
+
+@pytest.mark.parametrize("name", [name for name in names() if formats()[name].tool_format in TOOL_FORMATS])
+@pytest.mark.parametrize("results", [("dry",), ("dry", '{"hour": 3}')])
+def test_tools_are_those_of_training(name: str, results: tuple[str, ...], other_tokenizer: Any) -> None:
+    """Declared, called and answered; LLaMA-Factory's converter joins the results before it encodes them."""
+    template, tokenizer, _ = in_force(copy.deepcopy(other_tokenizer), template=name)
+    jinja = trained_jinja(name, bos_token=BOS, eos_token=EOS)
+    calls = CALLS[: len(results)]
+    theirs = [
+        {"role": "user", "content": "Rain?"},
+        {"role": "function", "content": json.dumps(calls, ensure_ascii=False)},
+        {"role": "observation", "content": "\n</tool_response>\n<tool_response>\n".join(results)},
+        {"role": "assistant", "content": "No."},
+    ]
+    ours: list[dict[str, Any]] = [
+        {"role": "user", "content": "Rain?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call} for call in calls]},
+        *({"role": "tool", "content": result} for result in results),
+        {"role": "assistant", "content": "No."},
+    ]
+    end = jinja.eos_token if template.efficient_eos else ""
+    for system in ("", "Be brief."):
+        said = [{"role": "system", "content": system}] if system else []
+        pairs = template.encode_multiturn(tokenizer, theirs, system, json.dumps(TOOLS, ensure_ascii=False))
+        ids = [one for pair in pairs for half in pair for one in half]
+        assert text(tokenizer, ids) + end == jinja.render([*said, *ours], tools=TOOLS, add_generation_prompt=False)
+        ids = [*pairs[0][0], *pairs[0][1], *pairs[1][0]]
+        assert text(tokenizer, ids) == jinja.render([*said, *ours[:-1]], tools=TOOLS)
 
 
 def _with_words(name: str) -> list[Turns]:

@@ -16,6 +16,7 @@ from conch_ollama.chat_template.trained.source import Parts, Thoughts, jinja_sou
 from conch_ollama.chat_template.trained.table import Format, format_by_name, names
 
 _SUPERVISED = "sft"
+_ROLES = ("prefix", "system", "user", "assistant", "observation", "function")
 
 
 def trained_jinja(
@@ -94,7 +95,7 @@ def _thoughts(asked: bool | None, preserve: bool, mask_history: bool, stage: str
 
 
 def _jinja(form: Format, thoughts: Thoughts, tokenizer: Tokenizer, default_system: str | None) -> JinjaTemplate:
-    roles = {role: Slots(getattr(form, role), tokenizer) for role in ("prefix", "system", "user", "assistant")}
+    roles = {role: Slots(getattr(form, role), tokenizer) for role in _ROLES}
     parts = Parts(form=form, thought=Slots((form.empty_thought,), tokenizer), eos=tokenizer.eos, **roles)
     default = form.default_system if default_system is None else default_system
     return JinjaTemplate(jinja_source(parts, default, thoughts), bos_token=tokenizer.bos, eos_token=tokenizer.eos)

@@ -56,6 +56,12 @@ class Slots:
     def adds_spaces(self) -> bool:
         return self._tokenizer.space_prefix
 
+    def halves(self) -> tuple[str, str]:
+        """What stands before and behind the content, without spaces between slots."""
+        at = next(number for number, piece in enumerate(self.pieces) if piece.has_content)
+        before = "".join(piece.before for piece in self.pieces[: at + 1])
+        return before, self.pieces[at].after + "".join(piece.before for piece in self.pieces[at + 1 :])
+
     def expression(self, content: str, before: str = "") -> str:
         """The slots as one Jinja expression, behind the text `before`; "" if they write nothing."""
         texts = [before]

@@ -1,7 +1,7 @@
 """Writes a format's Jinja: the text that LLaMA-Factory encodes, as one plain chat template.
 
-Literal tokens instead of `bos_token` and `eos_token`, since training may have replaced the EOS. No tools. Not copied
-from LLaMA-Factory's own `_get_jinja_template`, which leaves out thoughts and knows no empty system text.
+Literal tokens instead of `bos_token` and `eos_token`, since training may have replaced the EOS. Not copied from
+LLaMA-Factory's own `_get_jinja_template`, which leaves out thoughts and tools and knows no empty system text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from conch_ollama.chat_template.trained.slots import SPACE, Slots, literal, spaced
 from conch_ollama.chat_template.trained.table import Format
+from conch_ollama.chat_template.trained.tools import BETWEEN_RESULTS, TOOL_FORMATS, ToolFormat, called, listed
 
 _ORDER = "questions and answers take turns, after one system text at most"
 
@@ -39,8 +40,28 @@ class Parts:
     system: Slots
     user: Slots
     assistant: Slots
+    observation: Slots
+    function: Slots
     thought: Slots
     eos: str
+
+    @property
+    def tools(self) -> ToolFormat | None:
+        """How tools are told, where it is known."""
+        return TOOL_FORMATS.get(self.form.tool_format)
+
+    @property
+    def generation_prompt(self) -> str:
+        """What questions and results end with alike, behind the end of the turn; "" without tools, or if there is none.
+
+        LLaMA-Factory has it in its slots. It is told apart for tools only: for the rest it makes no difference.
+        """
+        if self.tools is None:
+            return ""
+        end_of_turn, after_question = self.assistant.halves()[1], self.user.halves()[1]
+        found = after_question.removeprefix(end_of_turn)
+        known = found != after_question and self.observation.halves()[1].endswith(end_of_turn + found)
+        return found if known else ""
 
 
 def jinja_source(parts: Parts, default_system: str, thoughts: Thoughts) -> str:
@@ -55,17 +76,24 @@ def _lines(parts: Parts, default_system: str, thoughts: Thoughts) -> Iterator[st
     yield "{%- set loop_messages = messages[1:] -%}"
     yield "{%- if messages[0]['content'] -%}{%- set system_message = messages[0]['content'] -%}{%- endif -%}"
     yield "{%- endif -%}"
+    if parts.tools is not None:
+        yield from listed(parts.tools)
     yield from _written(parts.prefix, "")
     if not parts.form.joins_system:
         yield "{%- if system_message -%}"
         yield from _written(parts.system, "system_message", spaced(parts.prefix, parts.system))
         yield "{%- endif -%}"
+    asking = ["'user'"] if parts.tools is None else ["'user'", "'tool'"]
     yield "{%- for message in loop_messages -%}"
     yield "{%- set content = message['content'] -%}"
-    yield "{%- if message['role'] == 'user' and loop.index0 % 2 == 0 -%}"
+    yield "{%- set before = '' if loop.first else loop_messages[loop.index0 - 1]['role'] -%}"
+    yield "{%- if message['role'] == 'user' and before in ['', 'assistant'] -%}"
     yield from _user(parts, thoughts)
-    yield "{%- elif message['role'] == 'assistant' and loop.index0 % 2 == 1 -%}"
+    yield f"{{%- elif message['role'] == 'assistant' and before in [{', '.join(asking)}] -%}}"
     yield from _assistant(parts, thoughts)
+    if parts.tools is not None:
+        yield "{%- elif message['role'] == 'tool' and before in ['assistant', 'tool'] -%}"
+        yield from _result(parts, thoughts)
     yield "{%- else -%}"
     yield f"{{{{- raise_exception({literal(_ORDER)}) -}}}}"
     yield "{%- endif -%}"
@@ -84,7 +112,21 @@ def _user(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
         system = parts.system.first.expression("system_message")
         yield f"{{%- if loop.first and system_message -%}}{{%- set content = {system} + content -%}}{{%- endif -%}}"
     yield from _space_before_question(parts)
-    yield from _written(parts.user, "content")
+    prompt = parts.generation_prompt
+    if prompt:
+        before, after = parts.user.halves()
+        yield f"{{{{- {literal(before)} + content + {literal(after.removesuffix(prompt))} -}}}}"
+    else:
+        yield from _written(parts.user, "content")
+    yield from _prompt(parts, thoughts)
+
+
+def _prompt(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
+    """What a question ends with: the generation prompt, if it does not stand in the slots, and the empty thought."""
+    form = parts.form
+    prompt = parts.generation_prompt
+    if prompt:
+        yield f"{{%- if add_generation_prompt or not loop.last -%}}{{{{- {literal(prompt)} -}}}}{{%- endif -%}}"
     if form.empty_thought:
         asked = " and enable_thinking is defined and enable_thinking is false" if thoughts.asked else ""
         yield f"{{%- if loop.last and add_generation_prompt{asked} -%}}"
@@ -107,23 +149,46 @@ def _space_before_question(parts: Parts) -> Iterator[str]:
         yield f"{{%- if {' or '.join(where)} -%}}{{{{- {literal(SPACE)} -}}}}{{%- endif -%}}"
 
 
+def _result(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
+    """A tool's result; those that follow one another stand in one turn."""
+    opening, closing = parts.observation.halves()
+    closing = closing.removesuffix(parts.generation_prompt)
+    yield f"{{{{- {literal(BETWEEN_RESULTS)} if before == 'tool' else {literal(opening)} -}}}}"
+    yield "{{- content -}}"
+    yield "{%- if loop.last or loop_messages[loop.index0 + 1]['role'] != 'tool' -%}"
+    yield f"{{{{- {literal(closing)} -}}}}"
+    yield from _prompt(parts, thoughts)
+    yield "{%- endif -%}"
+
+
 def _assistant(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
     form = parts.form
-    after_question = spaced(parts.user, parts.assistant)
     if form.empty_thought:
         yield from _without_thought(form, thoughts)
         opening, closing = (literal(word.strip()) for word in form.thought_words)
         last = "" if thoughts.history_filled else "loop.last and "
         yield f"{{%- if {last}{opening} not in content and {closing} not in content -%}}"
         yield from _written(parts.thought, "", spaced(parts.user, parts.thought))
-        yield from _written(parts.assistant, "content", spaced(parts.thought, parts.assistant))
+        yield from _answer(parts, parts.thought)
         yield "{%- else -%}"
-        yield from _written(parts.assistant, "content", after_question)
+        yield from _answer(parts, parts.user)
         yield "{%- endif -%}"
     else:
-        yield from _written(parts.assistant, "content", after_question)
+        yield from _answer(parts, parts.user)
     if form.efficient_eos:
         yield f"{{%- if loop.last -%}}{{{{- {literal(parts.eos)} -}}}}{{%- endif -%}}"
+
+
+def _answer(parts: Parts, behind: Slots) -> Iterator[str]:
+    """An answer's text, or the calls of tools that stand for it, behind other slots."""
+    if parts.tools is not None:
+        yield "{%- if message['tool_calls'] -%}"
+        yield from called(parts.tools)
+        yield from _written(parts.function, "content", spaced(behind, parts.function))
+        yield "{%- else -%}"
+    yield from _written(parts.assistant, "content", spaced(behind, parts.assistant))
+    if parts.tools is not None:
+        yield "{%- endif -%}"
 
 
 def _without_thought(form: Format, thoughts: Thoughts) -> Iterator[str]:
