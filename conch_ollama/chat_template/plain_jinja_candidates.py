@@ -5,71 +5,85 @@ Candidates only, the nearest to the original first; whether the engine renders o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from conch_ollama.chat_template.compare import Reference, References, is_dated, refer
 from conch_ollama.chat_template.conversations import Conversation, conversation
 from conch_ollama.chat_template.engines import engine_proof
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.plain_jinja import plain_jinjas
 from conch_ollama.chat_template.plain_jinja_rewrite import rewrite
 from conch_ollama.chat_template.verdicts import EQUAL, REFUSED
 from conch_ollama.errors import BadTemplateError
 
 _MARK = "ZqS0qZ"
+_QUESTION = conversation("", ("u", "Hi"))
 
 
 @dataclass(frozen=True)
 class Candidate:
     """`changes`: in words, for a reader."""
 
-    jinja: JinjaTemplate
+    source: str
     changes: tuple[str, ...]
 
 
 def candidates(jinja: JinjaTemplate) -> Iterator[Candidate]:
-    """Each renders, for transformers, every conversation of the corpus as `jinja` does, today and on other days."""
-    held: list[str] = [jinja.source]
+    """Each renders, for transformers, the corpus as `jinja` does: first those that render all of it alike, then plain
+    ones, which know nothing of tools. Raises BadTemplateError where the template refuses one question."""
     known = References(jinja)
     references = (*known.plain, *known.others)
-    for source, changes in _texts(jinja):
-        if source in held:
-            continue
-        held.append(source)
-        try:
-            found = other_words(jinja, source)
-        except BadTemplateError:
-            continue
-        if is_same(jinja, found, references):
-            yield Candidate(found, changes)
+    told = refer(jinja, conversation("", ("s", _MARK), ("u", "Hi"))).text
+    dropped = told is not None and _MARK not in told
+    held = [jinja.source]
+    for thinking in _thinking(jinja):
+        found = rewrite(jinja.source, system_is_dropped=dropped, thinking_left_open=thinking)
+        if found.source not in held and is_same(jinja, found.source, references):
+            yield Candidate(found.source, found.changes)
+        held.append(found.source)
+    for source in plain_jinjas(jinja):
+        for thinking in _thinking(jinja):
+            found = rewrite(source, system_is_dropped=dropped, thinking_left_open=thinking)
+            if not is_same(jinja, found.source, known.plain):
+                break
+            yield Candidate(found.source, ("written anew, without tools", *found.changes))
 
 
-def other_words(jinja: JinjaTemplate, source: str) -> JinjaTemplate:
-    """Another source with the same tokens."""
-    return JinjaTemplate(
-        source, bos_token=jinja.bos_token, eos_token=jinja.eos_token, special_tokens=jinja.special_tokens
-    )
+def _thinking(jinja: JinjaTemplate) -> tuple[bool | None, ...]:
+    """Which value of enable_thinking may count as none given, the likeliest first: llama.cpp's own is mostly true."""
+    if "enable_thinking" not in jinja.source:
+        return (None,)
+    said, asked = (refer(jinja, replace(_QUESTION, think=think)) for think in (None, True))
+    return (None, True, False) if said.text == asked.text else (True, None, False)
 
 
-def is_same(jinja: JinjaTemplate, other: JinjaTemplate, references: tuple[Reference, ...]) -> bool:
+def is_same(jinja: JinjaTemplate, source: str, references: Sequence[Reference]) -> bool:
     """Whether transformers renders both alike, also where no answer is asked for and on another day."""
+    try:
+        other = JinjaTemplate(
+            source, bos_token=jinja.bos_token, eos_token=jinja.eos_token, special_tokens=jinja.special_tokens
+        )
+    except BadTemplateError:
+        return False
 
     def render(one: Conversation) -> str:
-        text = refer(other, one).text
-        if text is None:
-            raise BadTemplateError("refused")
-        return text
+        found = refer(other, one)
+        if found.text is None:
+            raise BadTemplateError(found.fault or "refused")
+        return found.text
 
     proof = engine_proof(jinja, render, references=references)
     if any(one.verdict not in (EQUAL, REFUSED) for one in proof.classes.values()):
         return False
-    sample = [one.conversation for one in references if one.text is not None][::7]
+    sample = [one.conversation for one in references if one.text is not None][::5]
     if any(_closed(jinja, one) != _closed(other, one) for one in sample):
         return False
-    moment = datetime.now() + timedelta(days=400)
-    dates = [one for one in sample[:5] if is_dated(jinja)]
-    return all(refer(jinja.at(moment), one) == refer(other.at(moment), one) for one in dates)
+    later = datetime.now() + timedelta(days=400)
+    return not is_dated(jinja) or all(
+        refer(jinja.at(later), one).text == refer(other.at(later), one).text for one in sample[:5]
+    )
 
 
 def _closed(jinja: JinjaTemplate, one: Conversation) -> str | None:
@@ -77,12 +91,3 @@ def _closed(jinja: JinjaTemplate, one: Conversation) -> str | None:
         return jinja.render(one.messages, add_generation_prompt=False, tools=one.tools)
     except BadTemplateError:
         return None
-
-
-def _texts(jinja: JinjaTemplate) -> Iterator[tuple[str, tuple[str, ...]]]:
-    told = refer(jinja, conversation("", ("s", _MARK), ("u", "Hi"))).text
-    dropped = told is not None and _MARK not in told
-    for thinking in (None, True, False) if "enable_thinking" in jinja.source else (None,):
-        found = rewrite(jinja.source, system_is_dropped=dropped, thinking_left_open=thinking)
-        if found.changes:
-            yield found.source, found.changes

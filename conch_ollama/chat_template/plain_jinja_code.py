@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 _OUTSIDE = re.compile(r"\{#.*?#\}|\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}|\{\{|\{%", re.DOTALL)
 _STRINGS = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
 _TOKEN = re.compile(rf"\s+|{_STRINGS}|[^\W\d]\w*|\d+(?:\.\d+)?|[-+]?%\}}|[-+]?\}}\}}|//|\*\*|[=!<>]=|.", re.DOTALL)
-_KEYWORDS = frozenset("and or not in is if elif else for set recursive ignore missing with context".split())
+_KEYWORDS = frozenset(("and", "or", "not", "in", "is", "if", "elif", "else", "for", "set", "recursive", "ignore"))
 _OPENERS = {")": "(", "]": "[", "}": "{"}
 _CLOSERS = {opener: closer for closer, opener in _OPENERS.items()}
 
@@ -108,12 +108,12 @@ def operand_after(tokens: Sequence[str], at: int) -> int | None:
 def split_at_commas(tokens: Sequence[str]) -> list[str]:
     """The texts between the commas that stand outside of brackets."""
     found, depth = [""], 0
-    for token in tokens:
-        depth += (token in _CLOSERS) - (token in _OPENERS)
-        if token == "," and depth == 0:
+    for part in tokens:
+        depth += (part in _CLOSERS) - (part in _OPENERS)
+        if part == "," and depth == 0:
             found.append("")
         else:
-            found[-1] += token
+            found[-1] += part
     return [text.strip() for text in found if text.strip()]
 
 

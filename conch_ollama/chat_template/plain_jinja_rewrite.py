@@ -21,6 +21,8 @@ from conch_ollama.chat_template.plain_jinja_code import (
 from conch_ollama.chat_template.plain_jinja_trims import TrimMacros
 
 _SIDES = {"trim": "both", "strip": "both", "lstrip": "left", "rstrip": "right"}
+_ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}|[0-7]{1,3}|.)", re.DOTALL)
+_SIMPLE = re.compile(r"[\w.\[\]'\"]+")
 #: Given by llama.cpp on its own; what transformers' users leave out is then there.
 _GIVEN = ("date_string", "datetime")
 
@@ -46,11 +48,17 @@ def rewrite(
     body = rewritten(source, lambda tokens: _trims_replaced(tokens, macros))
     if macros.used:
         changes.append("white space of all scripts is trimmed")
-    for name, change in (("texts are joined without %", _formats_replaced), ("default is spelt out", _defaults)):
+    for name, change in (
+        ("texts are joined without %", _formats_replaced),
+        ("default is spelt out", _defaults),
+        ("escapes are written as what they mean", _escapes),
+    ):
         changed = rewritten(body, change)
         changes += [name] if changed != body else []
         body = changed
     opening, more = _opening(source, system_is_dropped, thinking_left_open)
+    if not opening and not macros.used and body[:1] not in ("{", ""):
+        opening, more = "{{- '' }}", ["nothing stands in front of the first text"]
     # A line feed behind a tag is dropped by both, and no more than one.
     return Rewritten(opening + macros.definitions() + body, (*changes, *more))
 
@@ -129,6 +137,23 @@ def _formats_replaced(tokens: list[str]) -> list[str]:
     return done
 
 
+def _escapes(tokens: list[str]) -> list[str]:
+    """Escapes that only Python knows as the characters that they stand for."""
+    return [
+        token[0] + _ESCAPE.sub(_written_out, token[1:-1]) + token[0] if is_string(token) else token for token in tokens
+    ]
+
+
+def _written_out(found: re.Match[str]) -> str:
+    escape = found.group()
+    if escape[1] in "ntrbfv\\'\"":
+        return escape
+    if escape[1] not in "xuUN01234567a":
+        return "\\" + escape  # no escape at all: Python leaves the backslash where it is
+    text = escape.encode("ascii").decode("unicode-escape")
+    return {"\n": "\\n", "\r": "\\r", "'": "\\'", '"': '\\"', "\\": "\\\\"}.get(text, text)
+
+
 def _joined(form: str, given: list[str]) -> str | None:
     quote, body = form[0], form[1:-1]
     parts = body.replace("%%", "\0").split("%s")
@@ -140,6 +165,7 @@ def _joined(form: str, given: list[str]) -> str | None:
     if any("%" in part for part in parts) or len(parts) != len(values) + 1:
         return None
     texts = [quote + part.replace("\0", "%") + quote for part in parts]
+    values = [value if _SIMPLE.fullmatch(value) else f"({value})" for value in values]
     return "(" + texts[0] + "".join(f" ~ {value} ~ {text}" for value, text in zip(values, texts[1:], strict=True)) + ")"
 
 

@@ -22,8 +22,8 @@ class LlamaCppWorker:
 
     `num_ctx`: context in tokens (0: the model's own maximum); `threads`: 0 for one per core; `slots`: answers at once;
     `gpu_layers`: -1 lets llama.cpp decide; `continue_answers`: a conversation's last answer stays open, to be gone on
-    with; `memory_limit`: bytes of address space that the child may take, 0 for no limit. Raises `RuntimeFailedError` if
-    the model does not load, with what llama.cpp said last.
+    with; `memory_limit`: bytes of address space that the child may take, 0 for no limit; `keep_connections`: for many
+    short questions in a row. Raises `RuntimeFailedError` if the model does not load, with what llama.cpp said last.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class LlamaCppWorker:
         load_timeout: float = 600.0,
         continue_answers: bool = True,
         memory_limit: int = 0,
+        keep_connections: bool = False,
     ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
@@ -68,7 +69,7 @@ class LlamaCppWorker:
             headers={"Authorization": f"Bearer {self._worker.key}"},
             timeout=httpx.Timeout(600.0, connect=10.0),
             # The server drops idle connections when it likes; on loopback a new one costs nothing.
-            limits=httpx.Limits(max_keepalive_connections=0),
+            limits=httpx.Limits(max_keepalive_connections=None if keep_connections else 0),
             trust_env=False,  # a proxy for the world outside must not catch loopback
         )
 
@@ -119,7 +120,10 @@ class LlamaCppWorker:
         if options:
             body["chat_template_kwargs"] = options
         try:
-            response = self._client.post("/apply-template", json=body, timeout=timeout)
+            try:
+                response = self._client.post("/apply-template", json=body, timeout=timeout)
+            except httpx.RemoteProtocolError:  # a connection that was kept, and that the server had dropped
+                response = self._client.post("/apply-template", json=body, timeout=timeout)
         except httpx.HTTPError as err:
             raise self._worker.failure("llama.cpp does not come to an end with the template of", _cause(err)) from err
         if response.status_code >= 400:

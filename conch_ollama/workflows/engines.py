@@ -27,7 +27,7 @@ from conch_ollama.workflows.template_engine import TemplateEngine, engine_versio
 LLAMA_CPP = "llama.cpp"
 _THREADS = 4
 #: Seconds after which no further words are tried.
-_ENOUGH = 8.0
+_ENOUGH = 12.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def prove_in_llama_cpp(
             )
             return proof, continued.classes.get("prefill")
     except RuntimeFailedError as err:
-        return EngineProof(False, {}, f"{err.message} {_last_error(err.hint or '')}".strip()), None
+        said = _last_error(err.hint or "")
+        return EngineProof(False, {}, f"{err.message}: {said}" if said else err.message), None
 
 
 def correction(jinja: JinjaTemplate, proof: EngineProof, references: tuple[Reference, ...]) -> Corrected | None:
@@ -122,8 +123,8 @@ def corrected_jinja(source: str, *, bos_token: str, eos_token: str) -> str | Non
 
 
 def _corrected(jinja: JinjaTemplate, one: Candidate, references: tuple[Reference, ...]) -> Corrected:
-    proof, _ = prove_in_llama_cpp(jinja, {TEMPLATE_KEY: one.jinja.source}, references)
-    return Corrected(one.jinja.source, proof, one.changes)
+    proof, _ = prove_in_llama_cpp(jinja, {TEMPLATE_KEY: one.source}, references)
+    return Corrected(one.source, proof, one.changes)
 
 
 def _is_whole(proof: EngineProof) -> bool:
@@ -137,7 +138,7 @@ def _differing(proof: EngineProof) -> str:
 
 def _last_error(log: str) -> str:
     """What llama.cpp says of the template among the last lines of its log."""
-    found = [line for line in log.splitlines() if line.startswith("Error: ")]
+    found = [line.removeprefix("Error: ") for line in log.splitlines() if line.startswith("Error: ")]
     return found[-1] if found else ""
 
 

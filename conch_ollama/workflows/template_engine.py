@@ -20,28 +20,38 @@ from conch_ollama.errors import RuntimeFailedError
 from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
 from conch_ollama.workflows.template_carrier import write_carrier
 
-#: Seconds for loading (llama.cpp runs the template while it loads), for one prompt, and for all of them.
-_LOAD, _PROMPT, _WHOLE = 15.0, 5.0, 30.0
+#: Seconds for loading (llama.cpp runs the template while it loads) and for one prompt; how many times that for all.
+_PATIENCE, _WHOLE = 8.0, 5
 #: Bytes of address space.
 _MEMORY = 4 << 30
 
 
 class TemplateEngine:
-    """Raises RuntimeFailedError where llama.cpp can't load the template, ends because of it, or is not done in time."""
+    """`templates` by their metadata keys; `patience`: seconds for loading, and for one prompt.
 
-    def __init__(self, templates: Mapping[str, str], *, bos_token: str, eos_token: str) -> None:
-        self._until = time.monotonic() + _WHOLE
+    Raises RuntimeFailedError where llama.cpp can't load the template, ends because of it, or is not done in time.
+    """
+
+    def __init__(
+        self, templates: Mapping[str, str], *, bos_token: str, eos_token: str, patience: float = _PATIENCE
+    ) -> None:
+        self._patience = patience
+        self._until = time.monotonic() + _WHOLE * patience
         with tempfile.TemporaryDirectory(prefix="conch-") as folder:
             path = write_carrier(Path(folder, "chat template"), templates, bos_token=bos_token, eos_token=eos_token)
-            self._worker = LlamaCppWorker(
-                path,
-                num_ctx=256,
-                threads=1,
-                gpu_layers=0,
-                load_timeout=_LOAD,
-                continue_answers=False,
-                memory_limit=_MEMORY,
-            )
+            try:
+                self._worker = LlamaCppWorker(
+                    path,
+                    num_ctx=256,
+                    threads=1,
+                    gpu_layers=0,
+                    load_timeout=patience,
+                    continue_answers=False,
+                    memory_limit=_MEMORY,
+                    keep_connections=True,
+                )
+            except RuntimeFailedError as err:
+                raise RuntimeFailedError("llama.cpp does not load the template", hint=err.hint) from err
 
     def render(self, one: Conversation) -> str:
         """The prompt; a last answer goes through the template and is left open, as transformers does it.
@@ -62,8 +72,8 @@ class TemplateEngine:
     def _apply(self, chat: list[dict[str, Any]], one: Conversation, **options: Any) -> str:
         left = self._until - time.monotonic()
         if left <= 0:
-            raise RuntimeFailedError(f"llama.cpp did not render the conversations in {_WHOLE:.0f} s")
-        return self._worker.apply_template(chat, tools=one.tools, timeout=min(_PROMPT, left), **options)
+            raise RuntimeFailedError("llama.cpp takes too long to render the conversations")
+        return self._worker.apply_template(chat, tools=one.tools, timeout=min(self._patience, left), **options)
 
     def __enter__(self) -> Self:
         return self
