@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conch_ollama.errors import NotFoundError
+from conch_ollama.errors import NotFoundError, UsageError
 from conch_ollama.runtimes.gguf_card import GGUFFacts, read_facts
 from conch_ollama.runtimes.machine_fit import Fit, Machine, fit, gpu_advice
 from conch_ollama.runtimes.protocol import ModelCard
@@ -36,9 +36,11 @@ class LlamaCppModel:
     """A model by name: a GGUF, and how it is run. What is 0 is chosen from the machine and the file.
 
     `num_ctx`: tokens that one answer may use; `slots`: answers at once; `gpu_layers`: -1 leaves it to llama.cpp;
-    `keep_alive`: seconds after the last answer, negative: for ever; `options`: Modelfile parameters, for what a request
-    leaves open; `adapters`: GGUF adapters, applied to this model's answers only: models that differ in nothing else
-    but name, options and adapters share a worker.
+    `binding`: "xllamacpp", or "llama-cpp-python" for people who compiled that for their GPU (one answer at a time, one
+    adapter at most, no embeddings, tool calls and thoughts left in the text); `keep_alive`: seconds after the last
+    answer, negative: for ever; `options`: Modelfile parameters, for what a request leaves open; `adapters`: GGUF
+    adapters, applied to this model's answers only: models that differ in nothing else but name, options and adapters
+    share a worker.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LlamaCppModel:
     threads: int = 0
     slots: int = 0
     gpu_layers: int = -1
+    binding: str = "xllamacpp"
     keep_alive: float = 300.0
     options: Mapping[str, Any] = field(default_factory=dict)
     system: str = ""
@@ -85,12 +88,16 @@ def plan_all(models: Sequence[LlamaCppModel], machine: Machine) -> dict[str, Pla
         if not model.path.is_file():
             raise NotFoundError(f"no such file: {model.path}", hint="give the GGUF that `conch export` wrote")
         facts = read_facts(model.path)
-        chosen = fit(facts, machine, num_ctx=model.num_ctx, slots=model.slots, threads=model.threads)
+        _check(model)
+        slots = model.slots if model.binding == "xllamacpp" else 1
+        chosen = fit(facts, machine, num_ctx=model.num_ctx, slots=slots, threads=model.threads)
         adapters = beside[_kin(model)]
         for path in adapters:
             if not path.is_file():
                 raise NotFoundError(f"no such adapter: {path}", hint="`conch export --adapter-only` writes one")
         silent = [Adapter(path, 0.0) for path in adapters]
+        if model.binding != "xllamacpp":
+            silent = list(model.adapters)
         plan = WorkerPlan.of(model.path.name, chosen.memory, _settings(model, facts, chosen, silent))
         vectors = plan
         if model.adapters:
@@ -100,6 +107,13 @@ def plan_all(models: Sequence[LlamaCppModel], machine: Machine) -> dict[str, Pla
         lora = [{"id": n, "scale": scales.get(path, 0.0)} for n, path in enumerate(adapters)] or None
         entries[model.name] = Planned(model, facts, chosen, plan, vectors, lora)
     return entries
+
+
+def _check(model: LlamaCppModel) -> None:
+    if model.binding not in {"xllamacpp", "llama-cpp-python"}:
+        raise UsageError(f"{model.name}: no such binding: {model.binding}", hint="xllamacpp or llama-cpp-python")
+    if model.binding == "llama-cpp-python" and len(model.adapters) > 1:
+        raise UsageError(f"{model.name}: llama-cpp-python takes one adapter, not {len(model.adapters)}")
 
 
 def describe(entries: Iterable[Planned], machine: Machine) -> list[str]:
@@ -123,6 +137,7 @@ def describe(entries: Iterable[Planned], machine: Machine) -> list[str]:
 def _settings(model: LlamaCppModel, facts: GGUFFacts, chosen: Fit, adapters: Sequence[Adapter]) -> dict[str, Any]:
     """Settings of worker.py. The adapters' scales are for requests that say nothing of them."""
     return {
+        "binding": model.binding,
         "path": str(model.path),
         "name": ALIAS,
         "num_ctx": chosen.num_ctx * chosen.slots,
@@ -144,7 +159,9 @@ def _settings(model: LlamaCppModel, facts: GGUFFacts, chosen: Fit, adapters: Seq
 
 def _kin(model: LlamaCppModel) -> tuple[Any, ...]:
     """Models that are equal in this share a worker."""
-    return (model.path, model.num_ctx, model.threads, model.slots, model.gpu_layers)
+    kin = (model.path, model.num_ctx, model.threads, model.slots, model.gpu_layers, model.binding)
+    # That binding has its adapter from the start.
+    return kin if model.binding == "xllamacpp" else (*kin, model.adapters)
 
 
 def card_of(entry: Planned) -> ModelCard:

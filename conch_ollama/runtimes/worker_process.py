@@ -22,10 +22,16 @@ from conch_ollama.errors import RuntimeFailedError
 
 _LOG_LINES = 6
 _LOG_BYTES = 1 << 20
+#: Binding of llama.cpp -> the child that holds it.
+_MODULES = {
+    "xllamacpp": "conch_ollama.runtimes.worker",
+    "llama-cpp-python": "conch_ollama.runtimes.worker_llama_cpp_python",
+}
 
 
 class WorkerProcess:
-    """One child with one model; `settings` as in worker.py, but for `key`, which is drawn anew for each start.
+    """One child with one model; `settings` as in worker.py, but for `key`, which is drawn anew for each start;
+    `binding`: "xllamacpp" (worker.py, the default) or "llama-cpp-python" (worker_llama_cpp_python.py).
 
     Being made, it runs and loads; `wait_ready` tells when it can be asked at `.address` with `.key`.
     """
@@ -37,7 +43,7 @@ class WorkerProcess:
         # Appended to by both sides' rules, so that cutting it leaves no hole.
         self._log: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as the worker
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "conch_ollama.runtimes.worker"],
+            [sys.executable, "-m", _MODULES[settings.get("binding", "xllamacpp")]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
