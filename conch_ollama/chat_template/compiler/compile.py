@@ -76,7 +76,7 @@ def _features(model: Model) -> dict[str, str]:
         found["system"] = f"{place}; {systems.trim.words}; empty is {systems.empty}, blank is {systems.blank}"
     if model.default_system is not None:
         found["default system"] = model.default_system
-    if model.tools is not None:
+    if model.calls is not None:
         found["tools"] = "declared, called and answered"
     elif model.beyond is not None:
         found["tools"] = f"not compiled: {model.beyond.summary}"

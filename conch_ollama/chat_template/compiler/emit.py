@@ -37,6 +37,10 @@ def emit(model: Model, *, thinking: bool = False) -> str:
     return _Emitter(model, thinking).template()
 
 
+#: No answer is asked for after a last message of these; after a tool's, most templates do.
+_UNPROMPTED = ('"assistant"', '"tool"')
+
+
 class _Emitter:
     def __init__(self, model: Model, thinking: bool) -> None:
         self.thinking = thinking
@@ -127,7 +131,7 @@ class _Emitter:
         out, model = self.out, self.model
         asked = Conditions()
         self._tree(model.opening, asked.of(""))
-        grouped = model.tools is not None and model.tools[1].between is not None
+        grouped = model.results is not None and model.results.between is not None
         if grouped:
             out.code('$before := ""')
         out.code("range $i, $_ := .Messages")
@@ -135,14 +139,14 @@ class _Emitter:
         turns = {"user": model.user, **({"assistant": model.assistant} if model.assistant else {})}
         self.trimmed = self._texts(turns, asked)
         for number, (role, turn) in enumerate(turns.items()):
-            if role == "assistant" and model.tools is not None:
+            if role == "assistant" and model.calls is not None:
                 out.code('else if and (eq .Role "assistant") (gt (len .ToolCalls) 0)')
-                write_calls(out, model.tools[0], self.shown)
+                write_calls(out, model.calls, self.shown)
             out.code(f'{"else if" if number else "if"} eq .Role "{role}"')
             self._turn(turn, asked.of(role))
-        if model.tools is not None:
+        if model.results is not None and not model.results.dropped:
             out.code('else if eq .Role "tool"')
-            write_result(out, model.tools[1], self.shown)
+            write_result(out, model.results, self.shown)
         later = model.systems.later
         if later is not None:
             out.code('else if eq .Role "system"' if self.inline_system else 'else if and (eq .Role "system") (gt $i 0)')
@@ -152,7 +156,10 @@ class _Emitter:
         out.code("end")
         if grouped:
             out.code("$before = .Role")
-        with out.block('if and $last (ne .Role "assistant")'):
+        prompted = model.results is None or model.results.prompted
+        with out.block(
+            f"if and $last {'(ne .Role {})' if prompted else '(not (eq .Role {} {}))'}".format(*_UNPROMPTED)
+        ):
             self._prompt(model.prompt, asked)
         if self.thinking:
             out.comment("Never printed: from this Ollama learns the tags of a thought.")
@@ -182,8 +189,8 @@ class _Emitter:
         rules: dict[str, Tree[Trim]] = {role: turn.trim for role, turn in turns.items()}
         if self.model.systems.later is not None:
             rules["system"] = Leaf(self.model.systems.later[1])
-        if self.model.tools is not None:
-            rules["tool"] = Leaf(self.model.tools[1].trim)
+        if self.model.results is not None:
+            rules["tool"] = Leaf(self.model.results.trim)
         known = {trim for tree in rules.values() for _, trim in leaves(tree)}
         if all(trim.is_identity for trim in known):
             return False

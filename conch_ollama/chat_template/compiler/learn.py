@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from conch_ollama.chat_template.compiler.learn_system import TEXTS, SystemLearner, filled, no_trim, said
-from conch_ollama.chat_template.compiler.learn_tools import PROBED_TOOLS, ToolLearner, are_shown
+from conch_ollama.chat_template.compiler.learn_system import TEXTS, SystemLearner, between, filled, no_trim, said
+from conch_ollama.chat_template.compiler.learn_tools import PROBED_TOOLS, ToolLearner, are_shown, results_alone
 from conch_ollama.chat_template.compiler.model import (
     Model,
     NotExpressibleError,
     Pieces,
     Place,
     Prompt,
+    Results,
     Special,
     Systems,
     Tree,
@@ -91,8 +92,9 @@ class _Learner(SystemLearner):
         answered = next((one for one in states[0].observations if one.shape.prefill), None)
         if answered is None:
             raise NotExpressibleError("tools without an answer", "only conversations with answers are compiled")
-        tools = ToolLearner(shown, answered.tails[0], answered.leads[1]).learn()
-        return replace(self.model(states), tools=tools)
+        tail, lead, prompt = answered.tails[0], answered.leads[1], _prompt_of(states[0].observations)
+        calls, results = ToolLearner(shown, tail, lead, prompt).learn()
+        return replace(self.model(states), calls=calls, results=results)
 
     def model(self, more: Sequence[_State] = ()) -> Model:
         openings: dict[Place, Pieces] = {}
@@ -120,7 +122,13 @@ class _Learner(SystemLearner):
             systems=Systems(not self.present, self.empty, self.blank, self.system_trim, self.later_system()),
             default_system=self.default_system(),
             between_turns=self._between_turns(),
+            results=self._results(),
         )
+
+    def _results(self) -> Results | None:
+        """A tool's result where no tools are shown: many templates print a message of any role."""
+        one = next((one for one in self.absent if (one.shape.users, one.shape.prefill) == (2, False)), None)
+        return results_alone(self.probe, one.tails[1], _prompt_of(self.absent)) if one is not None else None
 
     # -- user and assistant
 
@@ -164,7 +172,11 @@ class _Learner(SystemLearner):
         def holds(trim: Trim, text: str) -> bool:
             return seen[text] in (None, before + trim(text) + after)
 
-        trim = fitting(seen, holds) or fitting(texts, holds) or no_trim(role)
+        def shown(text: str) -> str | None:
+            found = self.probe.render(one.shape.messages({at: text}))
+            return between(found, before, after)
+
+        trim = fitting(seen, holds) or fitting(texts, holds, shown) or no_trim(role)
         found: dict[str, Pieces | None] = {}
         for kind, texts in (("empty", [""]), ("blank", [text for text in BLANKS if not trim(text)])):
             odd = [text for text in texts if not holds(trim, text)]
@@ -249,6 +261,11 @@ def _as_without_tools(
             "tools beside a text with rules of its own", "tools change nothing but what is around"
         )
     return texts[twin]
+
+
+def _prompt_of(observations: Sequence[Observation]) -> str:
+    """The generation prompt after one question."""
+    return next((one.prompts[0] for one in observations if one.prompts is not None), "")
 
 
 def _same(known: object, new: object, what: str) -> None:

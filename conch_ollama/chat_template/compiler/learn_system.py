@@ -15,7 +15,7 @@ from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting
 from conch_ollama.chat_template.conversations import ODD, THOUGHTS
 from conch_ollama.errors import BadTemplateError
 
-TEXTS = (*ODD, " a ", "\na\n", "\ta", "a\t", "\n a \n")
+TEXTS = (*ODD, " a ", "\na\n", "\ta", "a\t", "\n a \n", *(f"{mark}a{mark}" for mark in ".,:;-#*\"'"))
 _SPACED = (" \n a \n ", "")
 _LATER_MARK = "ZqS1qZ"
 
@@ -47,7 +47,12 @@ class SystemLearner:
         def holds(trim: Trim, text: str) -> bool:
             return all(self._with_system(one, text) in (None, filled(one.text, trim(text))) for one in shown)
 
-        return fitting((*TEXTS, *THOUGHTS), holds) or fitting(TEXTS, holds) or no_trim("system")
+        before, _, after = shown[0].text.partition(SYSTEM_MARK)
+
+        def printed(text: str) -> str | None:
+            return between(self._with_system(shown[0], text), before, after)
+
+        return fitting((*TEXTS, *THOUGHTS), holds) or fitting(TEXTS, holds, printed) or no_trim("system")
 
     def _with_system(self, one: Observation, text: str) -> str | None:
         return self.probe.render(one.shape.messages(system=text))
@@ -109,6 +114,13 @@ def said(pieces: Pieces, system: str) -> str:
 
 def filled(text: str, system: str) -> str:
     return text.replace(SYSTEM_MARK, system)
+
+
+def between(text: str | None, before: str, after: str) -> str | None:
+    """What stands between the two, if they are there."""
+    if text is None or not text.startswith(before) or not text.endswith(after):
+        return None
+    return text[len(before) : len(text) - len(after)]
 
 
 def no_trim(role: str) -> Trim:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from conch_ollama.chat_template.compiler.learn_system import TEXTS
+from conch_ollama.chat_template.compiler.learn_system import TEXTS, between
 from conch_ollama.chat_template.compiler.model import Calls, NotExpressibleError, Results
 from conch_ollama.chat_template.compiler.probe import Probe
 from conch_ollama.chat_template.compiler.tool_lists import PROBED_TOOLS, are_shown, beyond
-from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting
+from conch_ollama.chat_template.compiler.trims import IDENTITY, fitting
 
 _ID = "zq1234567"
 _WITH_ID = re.compile(r',\s*"\w*id":\s*"' + _ID + '"')
@@ -37,10 +37,11 @@ class _Region:
 
 
 class ToolLearner:
-    """`probe` declares PROBED_TOOLS; `tail`: what follows the question, `lead`: what an answer begins with."""
+    """`probe` declares PROBED_TOOLS; `tail`: what follows the question, `lead`: what an answer begins with, `prompt`:
+    the generation prompt."""
 
-    def __init__(self, probe: Probe, tail: str, lead: str) -> None:
-        self.probe, self.tail, self.lead = probe, tail, lead
+    def __init__(self, probe: Probe, tail: str, lead: str, prompt: str) -> None:
+        self.probe, self.tail, self.lead, self.prompt = probe, tail, lead, prompt
         self.with_ids = False
         self.with_ids = self._render([self._calls(1), self._result()]) is None
 
@@ -65,8 +66,9 @@ class ToolLearner:
         end = self._after_arguments(alone)
         end = end if one.after.startswith(end) else ""
         calls = self._factored(one, two.separator if two is not None else None, end)
-        results = self._results(one.after[len(end) :])
-        return calls, replace(results, between=self._between(results)) if not results.quoted else results
+        return calls, _results(
+            self._render, self._result, [self._calls(1)], [self._calls(2)], one.after[len(end) :], self.prompt
+        )
 
     # -- calls
 
@@ -133,39 +135,6 @@ class ToolLearner:
         rest = text.partition(_NAMES[0])[2]
         return rest[_arguments(rest, 0)[1] :]
 
-    # -- results
-
-    def _results(self, lead: str) -> Results:
-        turns = [self._calls(1), self._result()]
-        text, closed = self._render(turns) or "", self._render(turns, generate=False) or ""
-        before, _, after = text.partition(_RESULT)
-        tail = closed.partition(_RESULT)[2]
-
-        def said(result: str) -> str | None:
-            found = self._render([self._calls(1), self._result(result)])
-            if found is None or not found.startswith(before) or not found.endswith(after):
-                return None
-            return found[len(before) : len(found) - len(after)]
-
-        odd = 'a "b"\n海螺'
-        quoted = (lead[-1:], tail[:1]) == ('"', '"') and said(odd) == json.dumps(odd, ensure_ascii=False)[1:-1]
-        if quoted:
-            return Results(lead[:-1], IDENTITY, True, tail[1:])
-
-        def holds(trim: Trim, result: str) -> bool:
-            return said(result) in (None, trim(result))
-
-        trim = fitting(TEXTS, holds)
-        if trim is None:
-            raise beyond("a change to a tool's result")
-        return Results(lead, trim, False, tail)
-
-    def _between(self, results: Results) -> str | None:
-        """What stands between two results, if that isn't the tail of the one and the lead of the other."""
-        text = self._render([self._calls(2), self._result(), self._result(_SECOND)]) or ""
-        between = text.partition(_RESULT)[2].partition(_SECOND)
-        return between[0] if between[1] and between[0] != results.tail + results.lead else None
-
     # -- conversations
 
     def _render(self, turns: Sequence[Json], *, generate: bool = True) -> str | None:
@@ -193,6 +162,56 @@ class ToolLearner:
         return {"role": "tool", "content": text, **ids}
 
 
+def _results(
+    render: Callable[..., str | None],
+    result: Callable[[str], Json],
+    before: list[Json],
+    before_two: list[Json],
+    lead: str,
+    prompt: str,
+) -> Results:
+    """`before`: what comes before one result, `before_two`: before two of them; `lead`: what stands before the text."""
+    head, _, rest = (render([*before, result(_RESULT)]) or "").partition(_RESULT)
+    prompted = rest.endswith(prompt)
+    tail = rest[: len(rest) - len(prompt)] if prompted else rest
+
+    def said(text: str) -> str | None:
+        return between(render([*before, result(text)]), head, rest)
+
+    odd = 'a "b"\n海螺'
+    if (lead[-1:], tail[:1]) == ('"', '"') and said(odd) == json.dumps(odd, ensure_ascii=False)[1:-1]:
+        return Results(lead[:-1], IDENTITY, tail[1:], quoted=True, prompted=prompted)
+    trim = fitting(TEXTS, lambda trim, text: said(text) in (None, trim(text)))
+    if trim is None:
+        raise beyond("a change to a tool's result")
+    two = render([*before_two, result(_RESULT), result(_SECOND)]) or ""
+    gap, mark, _ = two.partition(_RESULT)[2].partition(_SECOND)
+    return Results(lead, trim, tail, prompted=prompted, between=gap if mark and gap != tail + lead else None)
+
+
+def results_alone(probe: Probe, tail: str, prompt: str) -> Results | None:
+    """Of a template that shows no tools; None where it refuses or changes a result, or drops it and no more.
+
+    `tail`: of an answer; `prompt`: the generation prompt."""
+
+    def render(turns: Sequence[Json], *, generate: bool = True) -> str | None:
+        asked = [{"role": "user", "content": _ASKED}, {"role": "assistant", "content": _SPOKEN}]
+        return probe.render([*asked, *turns], generate=generate)
+
+    def result(text: str) -> Json:
+        return {"role": "tool", "content": text}
+
+    gap, mark, _ = (render([result(_RESULT)]) or "").partition(_SPOKEN)[2].partition(_RESULT)
+    if not mark:
+        return Results("", IDENTITY, "", dropped=True, prompted=False) if gap == tail and prompt else None
+    if not gap.startswith(tail):
+        return None
+    try:
+        return _results(render, result, [], [], gap[len(tail) :], prompt)
+    except NotExpressibleError:
+        return None
+
+
 def _arguments(text: str, number: int) -> tuple[int, int]:
     """Where the call's arguments begin and end as a JSON object; -1 where they don't."""
     start = text.rfind("{", 0, max(text.find(_KEYS[number]), 0))
@@ -214,4 +233,4 @@ def _common_suffix(texts: Sequence[str]) -> str:
     return reduce(lambda first, second: _common_prefix(first[::-1], second[::-1])[::-1], texts)
 
 
-__all__ = ["PROBED_TOOLS", "ToolLearner", "are_shown"]
+__all__ = ["PROBED_TOOLS", "ToolLearner", "are_shown", "results_alone"]

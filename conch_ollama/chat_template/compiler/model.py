@@ -154,18 +154,22 @@ class Calls:
 
 @dataclass(frozen=True)
 class Results:
-    """A tool's result. `quoted`: as a JSON string. `between`: instead of tail and lead where two follow one another."""
+    """A tool's result. `quoted`: as a JSON string. `between`: instead of tail and lead where two follow one another.
+    `dropped`: nothing is printed. `prompted`: a last result is followed by the generation prompt."""
 
     lead: str
     trim: Trim
-    quoted: bool
     tail: str
+    quoted: bool = False
     between: str | None = None
+    dropped: bool = False
+    prompted: bool = True
 
 
 @dataclass(frozen=True)
 class Model:
-    """`tools`: how they are called; None if the template shows none, or shows them in a way `beyond` what is learnt."""
+    """`calls`, `results`: of tools. No calls if the template shows no tools, or in a way `beyond` what is learnt; no
+    results if it drops them."""
 
     opening: Tree[Pieces]
     user: Turn
@@ -174,7 +178,8 @@ class Model:
     systems: Systems
     default_system: str | None
     between_turns: str
-    tools: tuple[Calls, Results] | None = None
+    calls: Calls | None = None
+    results: Results | None = None
     beyond: NotExpressible | None = None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from conch_ollama.chat_template.conversations import SPACES
 
@@ -52,7 +53,7 @@ def _ends() -> Iterable[tuple[str, str]]:
     yield "", ""
     for chars in (SPACE, "\n", " ", " \n"):
         yield from ((chars, chars), (chars, ""), ("", chars))
-    yield from ((SPACE, "\n"), ("\n", SPACE))
+    yield from ((SPACE, "\n"), ("\n", SPACE), (" \n", SPACE), (" ", SPACE))
 
 
 CANDIDATES = (
@@ -61,7 +62,23 @@ CANDIDATES = (
 )
 
 
-def fitting(texts: Iterable[str], holds: Callable[[Trim, str], bool]) -> Trim | None:
-    """The first candidate that holds for every text that it leaves something of."""
+#: What a template may strip besides white space.
+_MARKS = "".join(map(chr, range(33, 127))) + "，。、；：？！…"
+
+
+def stripped(shown: Callable[[str], str | None]) -> Trim:
+    """A trim of other characters, found by trying each at both ends of a text. `shown`: what comes of a text."""
+    left = "".join(char for char in SPACE + _MARKS if shown(f"{char}海") == "海")
+    right = "".join(char for char in SPACE + _MARKS if shown(f"海{char}") == "海")
+    return Trim(left, right)
+
+
+def fitting(
+    texts: Iterable[str], holds: Callable[[Trim, str], bool], shown: Callable[[str], str | None] | None = None
+) -> Trim | None:
+    """The first candidate that holds for every text that it leaves something of; with `shown` also what it tells."""
     known = list(texts)
-    return next((trim for trim in CANDIDATES if all(not trim(text) or holds(trim, text) for text in known)), None)
+    more = map(stripped, [shown] if shown is not None else [])
+    return next(
+        (one for one in chain(CANDIDATES, more) if all(not one(text) or holds(one, text) for text in known)), None
+    )
