@@ -11,6 +11,8 @@ from conch_ollama.server.dialects.openai import Rewriter, Whole
 from tests.server.made_runtime import MadeRuntime
 from tests.server.running import RunningShim
 
+HI = [{"role": "user", "content": "hi"}]
+
 
 def made(choices: list, **more: object) -> Chunk:
     return Chunk.of(
@@ -111,7 +113,7 @@ def test_responses_are_passed_on_where_the_runtime_has_them() -> None:
     with RunningShim({"made": runtime}) as running:
         answer = running.client.post("/v1/responses", json={"model": "made", "input": "hi"})
         assert (answer.status_code, answer.json()["id"]) == (200, "resp-made")
-        refused = running.client.post("/v1/messages", json={"model": "made", "messages": []})
+        refused = running.client.post("/v1/messages", json={"model": "made", "messages": HI})
         assert (refused.status_code, refused.json()["error"]["code"]) == (501, "not_supported")
 
 
@@ -124,7 +126,7 @@ def test_what_the_runtime_is_asked(made_shim: tuple[RunningShim, MadeRuntime]) -
         "top_k": 7,
         "tools": [{"type": "function", "function": {"name": "f"}}],
     }
-    assert running.client.post("/v1/chat/completions", json=body).json()["model"] == "made"
+    assert running.client.post("/v1/chat/completions", json=body).json()["model"] == "made:latest"
     model, asked = runtime.asked[-1]
     assert model == "made"
     assert asked["messages"][0] == {"role": "system", "content": "be kind"}

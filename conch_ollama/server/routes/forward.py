@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
 from conch_ollama.server.answering import forward
 from conch_ollama.server.bodies import read_body
@@ -13,7 +14,7 @@ from conch_ollama.server.errors import Refusal, openai_error
 from conch_ollama.server.jobs import job_for
 from conch_ollama.server.responses import JSON, StreamedAnswer, Write
 from conch_ollama.server.schemas.documents import answers, body_of
-from conch_ollama.server.schemas.openai import ForwardedRequest
+from conch_ollama.server.schemas.openai import MessagesRequest, ResponsesRequest
 from conch_ollama.server.shim import shim_of
 
 router = APIRouter(tags=["passed on"])
@@ -22,12 +23,21 @@ _ANSWER = answers({"type": "object"}, stream="text/event-stream")
 _LIMITS = {"/v1/responses": "max_output_tokens", "/v1/messages": "max_tokens"}
 
 
-@router.post("/v1/responses", openapi_extra=body_of(ForwardedRequest), responses=_ANSWER)
-@router.post("/v1/messages", openapi_extra=body_of(ForwardedRequest), responses=_ANSWER)
-async def passed_on(request: Request) -> Response:
-    """As the runtime answers it."""
+@router.post("/v1/responses", openapi_extra=body_of(ResponsesRequest), responses=_ANSWER)
+async def responses(request: Request) -> Response:
+    """OpenAI's newer dialect, as the runtime answers it."""
+    return await _passed_on(request, ResponsesRequest)
+
+
+@router.post("/v1/messages", openapi_extra=body_of(MessagesRequest), responses=_ANSWER)
+async def messages(request: Request) -> Response:
+    """Anthropic's dialect, as the runtime answers it."""
+    return await _passed_on(request, MessagesRequest)
+
+
+async def _passed_on(request: Request, model: type[BaseModel]) -> Response:
     shim = shim_of(request)
-    body = await read_body(request, ForwardedRequest, shim.settings.limits.json_depth)
+    body = await read_body(request, model, shim.settings.limits.json_depth)
     path = request.url.path
     cap = shim.settings.limits.max_tokens
     if cap is not None:

@@ -57,7 +57,8 @@ def answers(schema: dict[str, Any], *, stream: str | None = None, errors: str = 
     """`responses` of a route: its JSON, its stream's media type if it has one, and every documented error."""
     content: dict[str, Any] = {"application/json": {"schema": schema}}
     if stream:
-        content[stream] = {"schema": {"type": "string"}}
+        # An event or a line at a time: what a schema of the whole would mean, no two tools agree on.
+        content[stream] = {"schema": {"description": "The answer in pieces, if a stream is asked for."}}
     found: dict[int | str, Any] = {200: {"description": "The answer.", "content": content}}
     problem = {"schema": {"$ref": _REF.format(model=errors)}}
     for status, text in _ERRORS.items():

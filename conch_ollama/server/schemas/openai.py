@@ -21,7 +21,7 @@ class ImageURL(Edge):
 class Part(Edge):
     """A part of a message's content."""
 
-    type: str
+    type: Literal["text", "image_url", "input_audio", "file", "refusal"]
     text: str | None = None
     image_url: ImageURL | None = None
 
@@ -137,10 +137,28 @@ class EmbeddingRequest(Edge):
     user: str | None = None
 
 
-class ForwardedRequest(Edge):
-    """POST /v1/responses or /v1/messages: the rest is the runtime's to check."""
+class ResponsesRequest(Edge):
+    """POST /v1/responses: the rest is the runtime's to check."""
 
     model: Name | None = None
+    input: str | Annotated[list[dict[str, Any]], Field(min_length=1)]
+    max_output_tokens: Count | None = None
+    stream: bool | None = None
+
+
+class AnthropicMessage(Edge):
+    """One message in Anthropic's dialect."""
+
+    role: Literal["user", "assistant"]
+    content: str | list[dict[str, Any]]
+
+
+class MessagesRequest(Edge):
+    """POST /v1/messages, in Anthropic's dialect: the rest is the runtime's to check."""
+
+    model: Name | None = None
+    messages: Annotated[list[AnthropicMessage], Field(min_length=1)]
+    max_tokens: Count | None = None
     stream: bool | None = None
 
 
