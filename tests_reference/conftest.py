@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.conftest import smollm2_gguf
+from tests.conftest import ollama_server, smollm2_gguf
 
-__all__ = ["smollm2_gguf"]
+__all__ = ["ollama_server", "smollm2_gguf"]

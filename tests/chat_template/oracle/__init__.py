@@ -42,11 +42,29 @@ class Verdict:
 
 def judge(cases: Sequence[Case]) -> list[Verdict]:
     """Go's verdict on each case, in one process."""
-    lines = "\n".join(json.dumps(vars(case)) for case in cases)
+    return [_verdict(verdict) for verdict in _judged([vars(case) for case in cases])]
+
+
+def digests(templates: Sequence[str], chats: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str] | None]:
+    """What Go makes of every chat by every template, without tools or thinking: a digest of the output, or "error".
+
+    None for a template that does not parse.
+    """
+    cases = [{"chats": chats}, *({"template": template, "every": True} for template in templates)]
+    return [found.get("digests") for found in _judged(cases)[1:]]
+
+
+def digest(text: str) -> str:
+    """The digest of a text as `digests` gives it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _judged(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    lines = "\n".join(map(json.dumps, cases))
     done = subprocess.run([str(_program())], input=lines.encode(), capture_output=True, check=True, timeout=300)
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(verdicts) == len(cases)
-    return [_verdict(verdict) for verdict in verdicts]
+    return verdicts
 
 
 def _verdict(found: Mapping[str, Any]) -> Verdict:

@@ -7,10 +7,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"text/template"
 )
 
@@ -107,6 +110,7 @@ func marshal(v any) string {
 	return string(b)
 }
 
+// Chats is a table of conversations for all the cases after it; Every asks for one verdict on each of them.
 type Case struct {
 	Template string         `json:"template"`
 	Data     map[string]any `json:"data"`
@@ -114,13 +118,19 @@ type Case struct {
 	Messages []*Message     `json:"messages"`
 	Tools    Tools          `json:"tools"`
 	Typed    bool           `json:"typed"`
+	Chats    [][]*Message   `json:"chats"`
+	Every    bool           `json:"every"`
 }
 
+// Digests holds, for each conversation of the table, what identifies the output, or "error".
 type Verdict struct {
-	Output []byte `json:"output"`
-	Parse  string `json:"parse,omitempty"`
-	Run    string `json:"run,omitempty"`
+	Output  []byte   `json:"output"`
+	Parse   string   `json:"parse,omitempty"`
+	Run     string   `json:"run,omitempty"`
+	Digests []string `json:"digests,omitempty"`
 }
+
+var chats [][]*Message
 
 // Capacities beyond the length would let `slice` reach past the end, which depends on how a slice grew.
 func clip(v any) any {
@@ -138,10 +148,41 @@ func clip(v any) any {
 	return v
 }
 
+func every(tmpl *template.Template) (digests []string) {
+	for _, messages := range chats {
+		var systems []string
+		for _, one := range messages {
+			if one.Role == "system" {
+				systems = append(systems, one.Content)
+			}
+		}
+		data := map[string]any{
+			"System": strings.Join(systems, "\n\n"), "Messages": slices.Clip(messages), "Tools": Tools(nil),
+			"Response": "", "Think": false, "IsThinkSet": false,
+		}
+		var b bytes.Buffer
+		if err := tmpl.Execute(&b, data); err != nil {
+			digests = append(digests, "error")
+			continue
+		}
+		sum := sha256.Sum256(b.Bytes())
+		digests = append(digests, hex.EncodeToString(sum[:16]))
+	}
+	return
+}
+
 func judge(c Case) (v Verdict) {
+	if c.Chats != nil {
+		chats = c.Chats
+		return
+	}
 	tmpl, err := template.New("").Option("missingkey=zero").Funcs(template.FuncMap{"json": marshal}).Parse(c.Template)
 	if err != nil {
 		v.Parse = err.Error()
+		return
+	}
+	if c.Every {
+		v.Digests = every(tmpl)
 		return
 	}
 	data := map[string]any{}
