@@ -36,6 +36,8 @@ from conch_ollama.chat_template.verdicts import (
 from conch_ollama.errors import BadTemplateError
 
 DATE = "date"
+#: Verdicts that no other template would better.
+_BEYOND = (ALTERED, NOT_EXPRESSIBLE)
 #: One of so many odd conversations is looked at in the search for the nearest template.
 _SAMPLE = 9
 
@@ -80,7 +82,11 @@ def best_template(
     """
     case = _Case.of(jinja, add_bos, bos_token, family, name, version, tokenizer)
     curated = _Curated(case, families)
-    found = list(curated.holding())
+    found: list[Judged] = []
+    for one in curated.holding():
+        found.append(one)
+        if _is_perfect(one.proof, jinja):
+            return one.proof
     obstacle = None
     if not any(one.proof.proven and _is_whole(one.proof) for one in found):
         made = _compiled(case)
@@ -105,9 +111,14 @@ def _rank(one: Judged, jinja: JinjaTemplate) -> tuple[bool, int, int, bool]:
 
 def _is_whole(proof: Proof) -> bool:
     """Whether there is nothing that a compiled template could do better: calls it knows only of tools declared."""
-    beyond = (ALTERED, NOT_EXPRESSIBLE)
     ignored = ("adjacent", "tools called", "tools answered") if proof.classes[DECLARED].holds else ("adjacent",)
-    return all(one.holds or one.verdict in beyond or kind.startswith(ignored) for kind, one in proof.classes.items())
+    return all(one.holds or one.verdict in _BEYOND or kind.startswith(ignored) for kind, one in proof.classes.items())
+
+
+def _is_perfect(proof: Proof, jinja: JinjaTemplate) -> bool:
+    """Whether there is nothing that any other template could do better."""
+    offers = proof.capabilities == jinja_capabilities(jinja.source)
+    return proof.proven and offers and all(one.holds or one.verdict in _BEYOND for one in proof.classes.values())
 
 
 @dataclass(frozen=True)
@@ -162,7 +173,10 @@ class _Curated:
 
     @cached_property
     def _candidates(self) -> list[tuple[Family, str]]:
-        return [(one, text) for one in self.families for text in texts(one, self.case.jinja, self.case.server)]
+        """The likeliest first: those that know of tools as the Jinja does."""
+        tools = "tools" in jinja_capabilities(self.case.jinja.source)
+        ordered = sorted(self.families, key=lambda one: (".Tools" in one.template) != tools)
+        return [(one, text) for one in ordered for text in texts(one, self.case.jinja, self.case.server)]
 
     def holding(self) -> Iterator[Judged]:
         """Those that differ nowhere in the plain classes; a candidate is left at its first difference."""
