@@ -30,7 +30,8 @@ class Registered:
     """What came of it. `changed` is False where Ollama had this very model; `answer` is None if nothing was asked.
 
     `rendered_by`: what this server makes prompts with: "TEMPLATE", "the chat template in the GGUF", or a RENDERER.
-    `rendered`: what was seen of prompts made there, in sentences.
+    `rendered`: what was seen of prompts made there, in sentences. `template`: where the TEMPLATE comes from, and
+    `proven` whether it is; what calls `register` knows that.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Registered:
     warnings: tuple[str, ...]
     rendered_by: str = "TEMPLATE"
     rendered: tuple[str, ...] = ()
+    template: str = ""
+    proven: bool = False
 
 
 def register(

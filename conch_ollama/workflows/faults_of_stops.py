@@ -26,6 +26,9 @@ def stop_faults(patient: Patient, turns: Turns | None, notes: Notes) -> Iterator
                 stop,
             )
     useful = [stop for stop in patient.stops if not occurs_inside(stop, turns)]
+    if patient.facts.vocabulary is None:
+        notes.add("the stops can't be judged: the vocabulary, with the GGUF's EOS, can't be seen")
+        return
     end = turn_end(patient.facts, turns)
     if end and not ends_turn(turns, [*useful, *own_ends(patient.facts)]):
         yield Finding(

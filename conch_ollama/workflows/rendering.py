@@ -29,8 +29,8 @@ def _turns(*texts: tuple[str, str]) -> Sequence[Message]:
 
 
 CONVERSATIONS: tuple[Sequence[Message], ...] = (
-    _turns(("system", "Be brief."), ("user", "Who are you?")),
     _turns(("system", "规则：简短。"), ("user", "Hi"), ("assistant", "Hello!"), ("user", "请问你是谁？")),
+    _turns(("system", "Be brief."), ("user", "Who are you?")),
     _turns(("user", "Hi"), ("assistant", "Hello!"), ("user", "Count to three.")),
 )
 
@@ -46,14 +46,16 @@ def rendering_check(facts: ModelFacts, *, version: str) -> Rendering:
         if jinja is None:
             return (f"what the server renders was not compared: {facts.fault}",)
         told = version_numbers(version) >= OLDEST_WITH_RENDERED or version_numbers(version) == (0, 0, 0)
-        seen = []
-        for request in CONVERSATIONS if told else CONVERSATIONS[1:]:  # a count takes time: the model has to run
+        seen: list[str] = []
+        for request in CONVERSATIONS:
+            if seen and not told:
+                break  # a count takes time, for the model has to run: one will do
             wanted = _wanted(jinja, request, info)
             if wanted is None:
                 continue
             text = rendered_prompt(server, name, request) if told else None
             if text is not None:
-                _compare_texts(name, wanted, text, facts)
+                _compare_texts(name, wanted, text, facts, info)
                 seen.append("prompt")
             else:
                 _compare_counts(server, name, request, wanted, facts)
@@ -67,7 +69,7 @@ def _said(seen: Sequence[str]) -> tuple[str, ...]:
     if not seen:
         return ("what the server renders was not compared: the chat template refuses every conversation tried",)
     if "count" in seen:
-        return (f"{len(seen)} prompts have as many tokens as the model's own chat template makes",)
+        return ("a prompt has as many tokens here as the model's own chat template makes",)
     return (f"{len(seen)} prompts are what the model's own chat template makes",)
 
 
@@ -83,12 +85,15 @@ def _wanted(jinja: JinjaTemplate, request: Sequence[Message], info: ModelInfo) -
         return None
 
 
-def _compare_texts(name: str, wanted: str, text: str, facts: ModelFacts) -> None:
+def _compare_texts(name: str, wanted: str, text: str, facts: ModelFacts, info: ModelInfo) -> None:
     bos = facts.bos if facts.add_bos else ""
     if text == wanted or text == wanted.removeprefix(bos):
         return
+    by = "TEMPLATE"
+    if facts.jinja is not None and info.template == facts.jinja.source:
+        by = "the chat template in the GGUF by its own engine (OLLAMA_GO_TEMPLATE=1 would make it obey a TEMPLATE)"
     raise RegisterMismatchError(
-        f"{name}: the server renders another prompt than the model's own chat template\n"
+        f"{name}: the server renders another prompt than the model's own chat template makes; it renders {by}\n"
         + diff(wanted, text, "the server"),
         hint=_AS_IT_WAS,
     )

@@ -29,7 +29,9 @@ def up(base: str | Path, *, host: str | None = None, events: Events | None = Non
     else:
         folder = export(base, events=events, **options).folder
     try:
-        registered = register(folder, host=host, ask=None, events=events)
+        own = options.get("template") not in (None, "proven", "native")  # a file: the user answers for it
+        allowed = bool(options.get("allow_unproven")) or own
+        registered = register(folder, host=host, ask=None, allow_unproven=allowed, events=events)
     except (OllamaUnreachableError, TemplateMismatchError) as err:
         events.warning(f"{err.message}; chatting without Ollama")
         return open_chat(folder)

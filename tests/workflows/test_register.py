@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ from tests.parts.tiny import write_model
 
 @pytest.fixture(scope="module")
 def smollm2_export(tmp_path_factory: pytest.TempPathFactory, smollm2_gguf: Path) -> Path:
-    """SmolLM2 at q4_0, by conch."""
+    """SmolLM2 at q4_0, by conch; on one thread, for on a shared machine all cores are ten times slower."""
     out = tmp_path_factory.mktemp("register") / "海螺 out"
-    return export(smollm2_gguf, types=["q4_0"], name="small", out=out, num_ctx=1024, check=False).folder
+    export(smollm2_gguf, types=["q4_0"], name="small", out=out, num_ctx=1024, check=False)
+    modelfile = load(out / "Modelfile")
+    save(replace(modelfile, parameters={**modelfile.parameters, "num_thread": 1}), out / "Modelfile")
+    return out
 
 
 def test_register_and_ask_and_again(smollm2_export: Path, ollama_server: OllamaServer) -> None:
@@ -46,21 +50,6 @@ def test_up_without_ollama_chats_all_the_same(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base")
     with up(base, host="http://127.0.0.1:9", types=["q8_0"], name="m", out=tmp_path / "out", check=False) as chat:
         assert "embedded" in chat.description
-
-
-@pytest.mark.bad_input("a Modelfile without a proven TEMPLATE")
-def test_no_template_is_refused(tmp_path: Path, smollm2_export: Path, ollama_server: OllamaServer) -> None:
-    from dataclasses import replace
-
-    plain = replace(load(smollm2_export / "Modelfile"), template=None, from_=str(smollm2_export / "small.q4_0.gguf"))
-    save(plain, tmp_path / "Modelfile")
-    with pytest.raises(ConchError) as caught:
-        register(tmp_path, name="unproven", host=ollama_server.host, ask=None)
-    assert caught.value.code == "template-mismatch"
-    assert "--template FILE" in (caught.value.hint or "")
-    (tmp_path / "mine.gotmpl").write_text("{{ .Prompt }}", encoding="utf-8")
-    result = register(tmp_path, name="by-hand", host=ollama_server.host, template=tmp_path / "mine.gotmpl", ask=None)
-    assert result.changed
 
 
 @pytest.mark.bad_input("a name that Ollama does not take")
