@@ -100,10 +100,13 @@ def _can_render(jinja: JinjaTemplate, one: Conversation) -> bool:
 
 
 def is_dated(jinja: JinjaTemplate) -> bool:
-    """Whether the prompt depends on today's date, which no TEMPLATE of Ollama 0.9 can say."""
-    question = [{"role": "user", "content": "Hi"}]
+    """Whether any prompt depends on today's date, which no TEMPLATE of Ollama 0.9 can say."""
+    if "strftime_now" not in jinja.source:
+        return False
     moments = [datetime(2001, 2, 3, 4, 5, 6), datetime(2012, 11, 20, 19, 38, 47)]
-    return len({jinja.at(moment).render(question) for moment in moments}) > 1
+    clocks = [jinja.at(moment) for moment in moments]
+    chats = [one for one in CONVERSATIONS if one.kind != ODD_KIND]
+    return any(len({refer(clock, one).text for clock in clocks}) > 1 for one in chats)
 
 
 def compare(

@@ -43,6 +43,9 @@ EDGES = (
     f"{SPACES}\u200b{SPACES}d{SPACES}\ufeff\u180e{SPACES}",
 )
 
+#: Besides white space a template may strip these.
+MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~0aZ，。"
+
 #: Texts with the tags of a thought: templates of thinking models cut answers at them.
 THOUGHTS = (
     "<think>\nfirst I think\n</think>\n\nthen I answer",
@@ -105,6 +108,16 @@ def _odd() -> Iterator[Conversation]:
     yield conversation(kind, ("u", "Hi"), ("a", "one"), ("u", wrapped), ("a", "Well,"))
     yield conversation(kind, ("s", wrapped), ("u", wrapped), ("a", "one"), ("u", wrapped))
     yield from _edges(kind)
+    yield from _marks(kind)
+
+
+def _marks(kind: str) -> Iterator[Conversation]:
+    """Every mark at both ends of every role's text: a template may strip others than white space."""
+    texts = [f"{mark}text{mark}" for mark in MARKS]
+    for at in range(len(texts)):
+        system, first, answer, second, open_end = (texts[(at + 7 * step) % len(texts)] for step in range(5))
+        yield conversation(kind, ("s", system), ("u", first), ("a", answer), ("u", second), ("a", open_end))
+        yield conversation(kind, ("u", second), ("a", open_end), ("u", first))
 
 
 def _edges(kind: str) -> Iterator[Conversation]:

@@ -23,8 +23,8 @@ from conch_ollama.chat_template.jinja_limits import (
 
 Check = Callable[..., None]
 
-#: Heavy on regular expressions or of no use in a prompt; `lipsum` and `debug` go with them.
-NOT_OFFERED = frozenset(("pprint", "striptags", "urlize", "wordwrap", "xmlattr"))
+#: Heavy on regular expressions, of no use in a prompt, or (`random`) another prompt each time; `lipsum` goes with them.
+NOT_OFFERED = frozenset(("pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr"))
 REFUSED_METHODS = frozenset(("encode", "from_bytes", "maketrans", "to_bytes", "translate", "unescape", "striptags"))
 _COMPARING = frozenset(
     (

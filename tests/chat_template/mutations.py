@@ -1,7 +1,7 @@
 """One-character mutations of a proven TEMPLATE or of its Jinja: does the proof go where the prompt changes?
 
-Changed is a prompt where the TEMPLATE, in real Go, is not what Jinja's own environment renders: on conversations that the
-prover does not use, one leading BOS taken off, those left out that the Jinja refuses.
+Changed is a prompt where the TEMPLATE, in real Go, is not what Jinja's own environment renders: on conversations that
+the prover does not use, one leading BOS taken off, those left out that the Jinja refuses.
 `python -m tests.chat_template.mutations 40 llama3 chatml …` runs so many positions a family and side and prints each
 false proof, each proof lost without a cause, and the totals; without names, of all reference templates.
 """
