@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from conch_ollama.chat_template.compiler.learn import learn
@@ -19,16 +18,14 @@ from conch_ollama.chat_template.compiler.model import (
     Pieces,
     Prompt,
     Special,
-    SystemText,
     Tree,
     Turn,
-    grow,
     leaves,
 )
-from conch_ollama.chat_template.compiler.observe import SHAPES
-from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape, parts_of
-from conch_ollama.chat_template.compiler.trims import IDENTITY, SPACE, Trim
+from conch_ollama.chat_template.compiler.probe import WRAPPING, Probe
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.plain_jinja_ends import Ends
+from conch_ollama.chat_template.plain_jinja_text import joined, quoted, trimmed
 
 T = TypeVar("T", bound=Hashable)
 _ROLES = ("user", "assistant")
@@ -56,53 +53,16 @@ def plain_jinjas(jinja: JinjaTemplate) -> Iterator[str]:
         model = learn(probe, tools=False)
     except NotExpressibleError:
         return
-    ends = _Ends.seen(probe, model)
+    ends = Ends.seen(probe, model)
     if ends is not None:
         yield _Writer(model, ends, as_others=False).template()
         yield _Writer(model, ends, as_others=True).template()
 
 
-@dataclass(frozen=True)
-class _Ends:
-    """What stands behind the last text of a conversation to which no answer is asked for: no prompt shows that."""
-
-    question: Tree[Pieces]
-    answer: Tree[Pieces]
-
-    @classmethod
-    def seen(cls, probe: Probe, model: Model) -> _Ends | None:
-        """None where it depends on more than the place."""
-        rows: dict[bool, dict[frozenset[str], Pieces]] = {False: {}, True: {}}
-        for system in (None, SYSTEM_MARK):
-            for shape in (Shape(system, users, prefill) for users, prefill in SHAPES):
-                last = len(shape.roles) - 1
-                text = probe.render(shape.messages(), generate=False)
-                if text is None or shape.mark(last) not in text:
-                    continue
-                place = shape.place(last) | ({"system"} if system else set())
-                end = text.rpartition(shape.mark(last))[2]
-                if not shape.prefill:
-                    tail = _value(model.user.tail, place)
-                    end = end.removeprefix(
-                        "".join(SYSTEM_MARK if isinstance(one, SystemText) else str(one) for one in tail)
-                    )
-                rows[shape.prefill][place] = tuple(
-                    SystemText(IDENTITY) if part == SYSTEM_MARK else part for part in parts_of(end)
-                )
-        question, answer = (grow(found) if found else Leaf[Pieces](()) for found in rows.values())
-        return None if question is None or answer is None else cls(question, answer)
-
-
-def _value(tree: Tree[T], place: frozenset[str]) -> T:
-    while not isinstance(tree, Leaf):
-        tree = tree.yes if tree.feature in place else tree.no
-    return tree.value
-
-
 class _Writer:
     """`as_others`: what happens to the text of a last answer is taken to be what happens to that of any other."""
 
-    def __init__(self, model: Model, ends: _Ends, *, as_others: bool) -> None:
+    def __init__(self, model: Model, ends: Ends, *, as_others: bool) -> None:
         self.model = model
         self.ends = ends
         self.as_others = as_others
@@ -150,7 +110,7 @@ class _Writer:
         if found.empty == "absent" or "ns.empty_system" in body:
             self._set("ns.empty_system", "ns.has_system and ns.system == ''")
         if found.blank == "absent" or "ns.blank_system" in body:
-            text = _trimmed("ns.system", found.trim)
+            text = trimmed("ns.system", found.trim)
             self._set("ns.blank_system", f"ns.has_system and ns.system != '' and {text} == ''")
         absent = [f"ns.{kind}_system" for kind in ("empty", "blank") if getattr(found, kind) == "absent"]
         if absent:
@@ -172,7 +132,7 @@ class _Writer:
             later = self.model.systems.later
             if later is not None:
                 self._code("elif message.role == 'system' and not loop.first")
-                text = _trimmed("message.content", later[1])
+                text = trimmed("message.content", later[1])
                 self._show(f"{quoted(later[0])} + {text} + {quoted(later[2])}")
             self._code("endif")
         with self._block("if add_generation_prompt"):
@@ -183,9 +143,9 @@ class _Writer:
 
     def _turn(self, role: str, turn: Turn) -> None:
         self._set("text", "message.content")
-        self._tree(turn.together, role, lambda pieces: self._set("text", _joined(pieces, then="text")))
+        self._tree(turn.together, role, lambda pieces: self._set("text", joined(pieces, then="text")))
         known = _AMID if role == "assistant" and self.as_others else None
-        self._tree(turn.trim, role, lambda trim: self._set("text", _trimmed("text", trim)), known)
+        self._tree(turn.trim, role, lambda trim: self._set("text", trimmed("text", trim)), known)
         if all(special == Special() for _, special in leaves(turn.special)):
             self._around(role, turn)
             return
@@ -210,10 +170,10 @@ class _Writer:
     def _special(self, special: Special) -> None:
         if special.empty is not None:
             with self._block("if message.content == ''"):
-                self._set("alone", _joined(special.empty))
+                self._set("alone", joined(special.empty))
         if special.blank is not None:
             with self._block("if message.content != '' and text == ''"):
-                self._set("alone", _joined(special.blank))
+                self._set("alone", joined(special.blank))
 
     def _prompt(self, tree: Tree[Prompt]) -> None:
         if all(prompt.default == prompt.thinking == prompt.quiet for _, prompt in leaves(tree)):
@@ -253,7 +213,7 @@ class _Writer:
 
     def _print(self, pieces: Pieces) -> None:
         if pieces:
-            self._show(_joined(pieces))
+            self._show(joined(pieces))
 
     def _show(self, expression: str) -> None:
         self._lines.append("    " * self._depth + "{{- " + expression + " -}}")
@@ -289,33 +249,3 @@ class _Writer:
                 "    " * self._depth + "{%- if not (" + code.removeprefix("if ") + ") -%}"
             ]
         self._code(end)
-
-
-def _joined(pieces: Pieces, *, then: str = "") -> str:
-    """An expression for the pieces joined, and a variable after them."""
-    found = [_trimmed("ns.system", one.trim) if isinstance(one, SystemText) else quoted(str(one)) for one in pieces]
-    return " + ".join([*found, then] if then else found) or "''"
-
-
-def _trimmed(text: str, trim: Trim) -> str:
-    """An expression for a text that is a name, without what goes."""
-    if trim.cut:
-        rest = f"{text}.split({quoted(trim.cut)})[-1]"
-        rest += f".lstrip({_characters(trim.after_cut)})" if trim.after_cut else ""
-        text = f"({rest} if {quoted(trim.cut)} in {text} else {text})"
-    if trim.left and trim.left == trim.right:
-        return f"{text}.strip({_characters(trim.left)})"
-    text += f".lstrip({_characters(trim.left)})" if trim.left else ""
-    return text + (f".rstrip({_characters(trim.right)})" if trim.right else "")
-
-
-def _characters(chars: str) -> str:
-    """The argument of a strip; nothing for all that is white space."""
-    return "" if chars == SPACE else quoted(chars)
-
-
-def quoted(text: str) -> str:
-    """A literal text with the few escapes that all engines know."""
-    for char, escape in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
-        text = text.replace(char, escape)
-    return f"'{text}'"

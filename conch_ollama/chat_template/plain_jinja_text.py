@@ -1,0 +1,39 @@
+"""Expressions of plain Jinja: literal texts, texts joined, texts with their ends trimmed.
+
+With the few escapes, methods and operators that all engines know alike.
+"""
+
+from __future__ import annotations
+
+from conch_ollama.chat_template.compiler.model import Pieces, SystemText
+from conch_ollama.chat_template.compiler.trims import SPACE, Trim
+
+
+def joined(pieces: Pieces, *, then: str = "") -> str:
+    """An expression for the pieces joined, and a variable after them."""
+    found = [trimmed("ns.system", one.trim) if isinstance(one, SystemText) else quoted(str(one)) for one in pieces]
+    return " + ".join([*found, then] if then else found) or "''"
+
+
+def trimmed(text: str, trim: Trim) -> str:
+    """An expression for a text that is a name, without what goes."""
+    if trim.cut:
+        rest = f"{text}.split({quoted(trim.cut)})[-1]"
+        rest += f".lstrip({_characters(trim.after_cut)})" if trim.after_cut else ""
+        text = f"({rest} if {quoted(trim.cut)} in {text} else {text})"
+    if trim.left and trim.left == trim.right:
+        return f"{text}.strip({_characters(trim.left)})"
+    text += f".lstrip({_characters(trim.left)})" if trim.left else ""
+    return text + (f".rstrip({_characters(trim.right)})" if trim.right else "")
+
+
+def _characters(chars: str) -> str:
+    """The argument of a strip; nothing for all that is white space."""
+    return "" if chars == SPACE else quoted(chars)
+
+
+def quoted(text: str) -> str:
+    """A literal text with the few escapes that all engines know."""
+    for char, escape in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
+        text = text.replace(char, escape)
+    return f"'{text}'"
