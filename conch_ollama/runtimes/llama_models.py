@@ -171,6 +171,7 @@ def card_of(entry: Planned) -> ModelCard:
         name=model.name,
         system=model.system,
         version=model.version,
+        slots=entry.fit.slots,
         options={"num_ctx": entry.fit.num_ctx, **model.options},
     )
 

@@ -48,7 +48,7 @@ class ModelCard:
     """A model that a runtime can serve. Sizes in bytes, `modified` in seconds since 1970; what is unknown is empty.
 
     `capabilities`: of "completion", "tools", "thinking", "embedding", "vision", "insert". `digest`: sha256 in hex.
-    `version`: of the adapter, where the model is one (`name@version`).
+    `version`: of the adapter, where the model is one (`name@version`). `slots`: answers at once.
     """
 
     name: str
@@ -64,6 +64,7 @@ class ModelCard:
     system: str = ""
     license: str = ""
     version: str = ""
+    slots: int = 0
     capabilities: frozenset[str] = frozenset({"completion"})
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -102,6 +102,10 @@ class _Visit:
             if len(hosts) != 1 or not host_allowed(host, security.hosts):
                 raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
         if origin is None:
+            # A picture or a link of a stranger's page sends no Origin, but browsers say where it comes from.
+            foreign = self._headers.get(b"sec-fetch-site") == b"cross-site"
+            if foreign and self._scope["path"] not in _OPEN:
+                raise Refusal(403, "Pages of other sites may not call.", "origin_not_allowed")
             if self._scope["method"] != "OPTIONS":
                 return False
             raise Refusal(400, "OPTIONS is for preflights, which have an Origin.", "invalid_request")

@@ -15,19 +15,21 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 class Limits:
     """Bounds of one request and of the load. Times in seconds.
 
-    `parallel`: answers at once of one model, `queue`: requests that may wait for it; a model may have its own.
+    `parallel`: answers at once of one model whose runtime does not say how many it can give, `queue`: requests that may
+    wait for it; a model may have its own. `stuck_s`: how long a client may take nothing of its stream.
     `body_bytes` and `json_depth` are checked before the JSON is parsed, `body_s` is how long a body may take to come.
     """
 
     body_bytes: int = 32 * 2**20
     json_depth: int = 64
     body_s: float = 30.0
-    parallel: int = 8
+    parallel: int = 16
     queue: int = 64
     queue_s: float = 120.0
     first_token_s: float = 600.0
     total_s: float = 3600.0
     keep_alive_s: float = 10.0
+    stuck_s: float = 120.0
     shutdown_s: float = 30.0
     connections: int = 2048
     max_tokens: int | None = None

@@ -57,7 +57,7 @@ class Shim:
 
     def _bounds(self, served: Served) -> tuple[int, int]:
         limits, wish = self.settings.limits, served.settings
-        return wish.parallel or limits.parallel, limits.queue if wish.queue is None else wish.queue
+        return wish.parallel or served.card.slots or limits.parallel, limits.queue if wish.queue is None else wish.queue
 
     def answered(self, job: Job, chunks: list[Chunk] | None) -> None:
         """An answer has ended, one way or another."""

@@ -141,7 +141,8 @@ def plan_target(
         if not upstream:
             raise UsageError("the openai runtime needs a URL", hint="--upstream http://host:8000/v1")
         plan = UpstreamPlan(tuple(upstream), key)
-    return ServePlan(_only(settings, kind, target, name), others={kind: plan})
+    first = (kind, target) if kind == "ollama" and target is not None else None
+    return ServePlan(_only(settings, kind, target, name), others={kind: plan}, load_first=first)
 
 
 def _is_path(target: str) -> bool:

@@ -181,6 +181,19 @@ def test_comments_keep_a_stream_awake_while_the_prompt_is_read() -> None:
         assert all(line.startswith("{") for line in lines)
 
 
+@pytest.mark.bad_input("a client that takes nothing of its stream")
+def test_a_stuck_client_is_cut_off() -> None:
+    runtime = MadeRuntime(words=["x" * 100_000] * 1000)
+    with RunningShim({"made": runtime}, with_limits(stuck_s=0.2, keep_alive_s=0.1)) as running:
+        body = json.dumps({**CHAT, "stream": True}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", running.port)) as connection:
+            connection.sendall(head + body)
+            wait_until(lambda: runtime.running == 1)
+            wait_until(lambda: runtime.running == 0)
+        assert runtime.stopped == 1
+
+
 def _failing(err: Exception, after: int):
     async def script(model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         for _ in range(after):

@@ -297,6 +297,17 @@ def test_origin_and_cors(made) -> None:
         assert chat(other, origin="https://chat.example.evil.example").status_code == 403
 
 
+@pytest.mark.bad_input("a picture in a stranger's page that asks the model")
+def test_requests_of_other_sites_without_an_origin(made) -> None:
+    running, runtime = made
+    before = len(runtime.asked)
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        answer = running.client.get("/generate", params={"prompt": "hi"}, headers={"sec-fetch-site": site})
+        assert answer.status_code == status
+    assert len(runtime.asked) == before + 2
+    assert running.client.get("/health", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+
 def test_preflight_of_the_openai_sdk(made) -> None:
     running, _ = made
     asked = "authorization,content-type,x-stainless-arch,x-stainless-retry-count,x-evil,x-stainless-\u00e9".encode(

@@ -55,6 +55,7 @@ async def _passed_on(request: Request, model: type[BaseModel]) -> Response:
         failure=_failed_event if streamed else _failed,
         comment=b": still reading\n\n" if streamed else None,
         quiet_s=shim.settings.limits.keep_alive_s,
+        stuck_s=shim.settings.limits.stuck_s,
     )
 
 

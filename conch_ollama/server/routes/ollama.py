@@ -119,7 +119,12 @@ def _answer(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool) -> Re
         for piece in made.last(time.time(), _figures(job.tally)):
             await write(line(piece))
 
-    return StreamedAnswer(stream, media_type=NDJSON, failure=lambda refusal: line(ollama_error(refusal)))
+    return StreamedAnswer(
+        stream,
+        media_type=NDJSON,
+        failure=lambda refusal: line(ollama_error(refusal)),
+        stuck_s=shim.settings.limits.stuck_s,
+    )
 
 
 def _figures(tally: Tally) -> dict[str, float]:

@@ -113,6 +113,7 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
         failure=lambda refusal: event(compact(openai_error(refusal))),
         comment=COMMENT,
         quiet_s=shim.settings.limits.keep_alive_s,
+        stuck_s=shim.settings.limits.stuck_s,
     )
 
 
