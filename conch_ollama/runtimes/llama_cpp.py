@@ -6,15 +6,25 @@ with the last lines of its log.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from conch_ollama.errors import BadTemplateError, NotFoundError, RuntimeFailedError
 from conch_ollama.runtimes.worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    import httpx
+
+#: Seconds: a long prompt on a slow machine.
+_TIMEOUT = 600.0
+_NO_ANSWER = (OSError, http.client.HTTPException)
 
 
 class LlamaCppWorker:
@@ -22,8 +32,8 @@ class LlamaCppWorker:
 
     `num_ctx`: context in tokens (0: the model's own maximum); `threads`: 0 for one per core; `slots`: answers at once;
     `gpu_layers`: -1 lets llama.cpp decide; `continue_answers`: a conversation's last answer stays open, to be gone on
-    with; `memory_limit`: bytes of address space that the child may take, 0 for no limit; `keep_connections`: for many
-    short questions in a row. Raises `RuntimeFailedError` if the model does not load, with what llama.cpp said last.
+    with; `memory_limit`: bytes of address space that the child may take, 0 for no limit. Raises `RuntimeFailedError` if
+    the model does not load, with what llama.cpp said last.
     """
 
     def __init__(
@@ -37,7 +47,6 @@ class LlamaCppWorker:
         load_timeout: float = 600.0,
         continue_answers: bool = True,
         memory_limit: int = 0,
-        keep_connections: bool = False,
     ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
@@ -60,16 +69,20 @@ class LlamaCppWorker:
         except BaseException:
             self.close()
             raise
-        import httpx
-
         self.address: str = self._worker.address
         self.key = self._worker.key
-        self._client = httpx.Client(
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        """For streams."""
+        import httpx
+
+        return httpx.Client(
             base_url=self.address,
-            headers={"Authorization": f"Bearer {self._worker.key}"},
-            timeout=httpx.Timeout(600.0, connect=10.0),
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=httpx.Timeout(_TIMEOUT, connect=10.0),
             # The server drops idle connections when it likes; on loopback a new one costs nothing.
-            limits=httpx.Limits(max_keepalive_connections=None if keep_connections else 0),
+            limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,  # a proxy for the world outside must not catch loopback
         )
 
@@ -77,16 +90,28 @@ class LlamaCppWorker:
         """The last lines that llama.cpp logged."""
         return self._worker.log_tail()
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        import httpx
-
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float = _TIMEOUT
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer. By the standard library: a proof asks hundreds of short questions, and httpx
+        works longer on each than llama.cpp. Raises OSError and http.client.HTTPException."""
+        door = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=timeout)
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         try:
-            response = self._client.request(method, path, json=body)
-        except httpx.HTTPError as err:
+            door.request(method, path, None if body is None else json.dumps(body).encode("ascii"), headers)
+            answer = door.getresponse()
+            return answer.status, answer.read()
+        finally:
+            door.close()
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        try:
+            status, answer = self._send(method, path, body)
+        except _NO_ANSWER as err:
             raise self._worker.failure(f"llama.cpp stopped answering {path} for", _cause(err)) from err
-        if response.status_code >= 400:
-            raise RuntimeFailedError(f"llama.cpp refused {path} for {self.path}: {_error_text(response.text)}")
-        return response.json()
+        if status >= 400:
+            raise RuntimeFailedError(f"llama.cpp refused {path} for {self.path}: {_error_text(_text(answer))}")
+        return json.loads(answer)
 
     def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
         """Token ids of a text. `add_special`: with the BOS and EOS that the vocabulary asks for."""
@@ -110,8 +135,6 @@ class LlamaCppWorker:
         worker was started with `continue_answers=False`. Raises BadTemplateError where the template refuses the
         conversation or fails, RuntimeFailedError where the worker dies or is silent for `timeout` seconds.
         """
-        import httpx
-
         body: dict[str, Any] = {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
         if continue_final_message:
             body |= {"add_generation_prompt": False, "continue_final_message": True}
@@ -120,15 +143,12 @@ class LlamaCppWorker:
         if options:
             body["chat_template_kwargs"] = options
         try:
-            try:
-                response = self._client.post("/apply-template", json=body, timeout=timeout)
-            except httpx.RemoteProtocolError:  # a connection that was kept, and that the server had dropped
-                response = self._client.post("/apply-template", json=body, timeout=timeout)
-        except httpx.HTTPError as err:
+            status, answer = self._send("POST", "/apply-template", body, timeout)
+        except _NO_ANSWER as err:
             raise self._worker.failure("llama.cpp does not come to an end with the template of", _cause(err)) from err
-        if response.status_code >= 400:
-            raise BadTemplateError(f"chat template (Jinja) in llama.cpp: {_error_text(response.text)}")
-        return str(response.json()["prompt"])
+        if status >= 400:
+            raise BadTemplateError(f"chat template (Jinja) in llama.cpp: {_error_text(_text(answer))}")
+        return str(json.loads(answer)["prompt"])
 
     def complete(self, prompt: str | Sequence[int], *, max_tokens: int = 32, **options: Any) -> dict[str, Any]:
         """Greedy continuation of a prompt: llama.cpp's own answer (`content`, `tokens`, `stop_type` …)."""
@@ -162,7 +182,7 @@ class LlamaCppWorker:
 
     def close(self, patience: float = 10.0) -> None:
         """End the worker, after `patience` seconds by force; safe to call twice."""
-        if hasattr(self, "_client"):
+        if "_client" in self.__dict__:
             self._client.close()
         self._worker.close(patience)
 
@@ -182,6 +202,10 @@ def _pieces(chunk: Mapping[str, Any]) -> Iterator[str]:
         text = choice.get("delta", {}).get("content")
         if text:
             yield text
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "replace")
 
 
 def _cause(err: Exception) -> str:

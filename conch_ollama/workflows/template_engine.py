@@ -48,7 +48,6 @@ class TemplateEngine:
                     load_timeout=patience,
                     continue_answers=False,
                     memory_limit=_MEMORY,
-                    keep_connections=True,
                 )
             except RuntimeFailedError as err:
                 raise RuntimeFailedError("llama.cpp does not load the template", hint=err.hint) from err

@@ -48,7 +48,7 @@ def test_a_last_answer_is_continued_as_it_is(worker: LlamaCppWorker) -> None:
 
 
 def test_a_last_answer_goes_through_the_template_where_answers_are_not_continued(path: Path) -> None:
-    with LlamaCppWorker(path, num_ctx=256, threads=1, continue_answers=False, keep_connections=True) as worker:
+    with LlamaCppWorker(path, num_ctx=256, threads=1, continue_answers=False) as worker:
         assert worker.apply_template([HI, ANSWER], add_generation_prompt=False) == "<user>Hi<assistant>One,"
         assert worker.apply_template([HI, ANSWER], continue_final_message=True) == "<user>Hi<assistant>One, "
         for _ in range(250):  # more than the server answers on one connection
@@ -66,5 +66,5 @@ def test_a_refused_conversation_is_an_error_that_says_why(worker: LlamaCppWorker
 def test_a_worker_that_is_gone_is_a_failed_runtime(path: Path) -> None:
     with LlamaCppWorker(path, num_ctx=256, threads=1) as worker:
         worker._process.kill()
-        with pytest.raises(RuntimeFailedError, match="the worker ended with status -9|does not come to an end"):
+        with pytest.raises(RuntimeFailedError, match="does not come to an end"):
             worker.apply_template([HI])
