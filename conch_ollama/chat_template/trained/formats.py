@@ -1,7 +1,8 @@
 """The prompt that LLaMA-Factory trained a model on, by the name of its `template:`, as a plain Jinja.
 
-It renders what LLaMA-Factory encodes for supervised training, up to where the answer begins. Not tools, pictures or
-sound; not the tokens, which LLaMA-Factory makes slot by slot. Source: data/template.py of LLaMA-Factory 0.9.5.
+It renders what LLaMA-Factory encodes in training, up to where the answer begins; tools where its format tells of them as
+JSON (see `tools.py`). Not pictures or sound; not the tokens, which LLaMA-Factory makes slot by slot.
+Source: data/template.py of LLaMA-Factory 0.9.5.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def from_training(
     form = format_by_name(name)
     default, asked = training.get("default_system"), training.get("enable_thinking", True)
     thoughts = _thoughts(
-        asked if isinstance(asked, bool) else None,
+        None if asked is None else bool(asked),
         training.get("preserve_thinking") is True,
         training.get("mask_history") is True,
         str(training.get("stage", _SUPERVISED)),

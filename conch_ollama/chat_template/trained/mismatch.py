@@ -67,7 +67,7 @@ def mismatch(trained: JinjaTemplate, own: JinjaTemplate) -> Difference | None:
 
 
 def _pairs(trained: JinjaTemplate, own: JinjaTemplate) -> Iterator[tuple[Reference, Reference]]:
-    return zip(References(trained).plain, References(own).plain, strict=True)
+    return zip(References(trained).committed, References(own).committed, strict=True)
 
 
 def _text(reference: Reference, jinja: JinjaTemplate) -> str | None:

@@ -30,7 +30,7 @@ class Format:
 
     `efficient_eos`: the EOS stands only behind the last answer. `replace_eos`: the first stop word becomes the EOS.
     `replace_jinja_template`: LLaMA-Factory writes a chat template of its own into the tokenizer. `media`: its plug-in
-    for pictures, sound or film, which leaves text alone. `tool_format`: how tools are told, which is not rendered here.
+    for pictures, sound or film, which leaves text alone. `tool_format`: how tools are told, see `tools.py`.
     """
 
     name: str
