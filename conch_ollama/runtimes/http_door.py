@@ -27,19 +27,24 @@ class HttpDoor:
     """The server at `url`; `name` is what messages call it. `refuses` makes an error of an answer that is none."""
 
     def __init__(self, url: str, name: str, refuses: Refuses, *, headers: Mapping[str, str] | None = None) -> None:
-        import httpx
-
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise UsageError(f"not an address of a server: {url}", hint="such as http://127.0.0.1:8000/v1")
         self.url = url.rstrip("/")
         self.name = name
         self._refuses = refuses
-        self._client = httpx.AsyncClient(
-            headers=dict(headers or {}),
+        # A proxy for the world outside must not catch loopback.
+        self._settings: dict[str, Any] = {"headers": dict(headers or {}), "trust_env": not _is_loopback(url)}
+        self._client = self._made(kept=32)
+        self._anew: httpx.AsyncClient | None = None
+
+    def _made(self, kept: int) -> httpx.AsyncClient:
+        import httpx
+
+        return httpx.AsyncClient(
             # A long prompt may take minutes to read; whoever asks has limits of his own.
             timeout=httpx.Timeout(None, connect=_CONNECT_S),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=4.0),
-            trust_env=not _is_loopback(url),  # a proxy for the world outside must not catch loopback
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=kept, keepalive_expiry=4.0),
+            **self._settings,
         )
 
     @contextlib.asynccontextmanager
@@ -69,15 +74,21 @@ class HttpDoor:
     ) -> AsyncGenerator[httpx.Response, None]:
         import httpx
 
+        content = None if body is None else json.dumps(body, separators=(",", ":")).encode("ascii")
         request = self._client.build_request(
             method,
             self.url + path,
-            content=None if body is None else json.dumps(body, separators=(",", ":")).encode("ascii"),
+            content=content,
             headers={"Content-Type": "application/json"},
             timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else timeout,
         )
         try:
-            response = await self._client.send(request, stream=True)
+            try:
+                response = await self._client.send(request, stream=True)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # Some servers (llama.cpp's) drop a kept connection without a word: once more, on a new one.
+                self._anew = self._anew or self._made(kept=0)
+                response = await self._anew.send(request, stream=True)
         except httpx.TransportError as err:
             said = str(err) or type(err).__name__
             raise RuntimeUnreachableError(f"{self.name} at {self.url} does not answer: {said}") from err
@@ -101,6 +112,8 @@ class HttpDoor:
 
     async def close(self) -> None:
         await self._client.aclose()
+        if self._anew is not None:
+            await self._anew.aclose()
 
 
 async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
