@@ -9,7 +9,7 @@ endif
 V := .venv/$(BIN)
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test coverage lint suites test-proof test-parity test-reference test-ggml test-training bench wheel clean
+.PHONY: demo test coverage lint suites test-proof test-parity test-reference test-ggml test-training test-server test-clients soak bench bench-serve wheel clean
 
 demo: .venv/base
 	$(V)/conch demo
@@ -31,7 +31,19 @@ lint: .venv/dev
 	$(V)/mypy
 	$(V)/lint-imports
 
-suites: lint coverage test-proof test-reference test-ggml test-parity test-training wheel
+suites: lint coverage test-proof test-server test-clients test-reference test-ggml test-parity test-training wheel
+
+# The shim's heavier runs: its own schema fuzzed, real models behind each runtime, many streams, a short soak.
+test-server: .venv/server
+	$(V)/python -m pytest tests_server
+
+# Clients in other languages: Node's openai and ollama, Spring's RestTemplate (Debian or Ubuntu).
+test-clients: .venv/dev
+	$(V)/python -m pytest tests_clients
+
+# Ten minutes of streams, hang-ups and killed workers.
+soak: .venv/dev
+	$(V)/python -m tests_server.soak --seconds 600
 
 # Against transformers and PEFT: merged weights, log-probabilities, rendered chat templates.
 test-parity: .venv-parity/done
@@ -55,6 +67,11 @@ bench: .venv-parity/done .venv-reference/done .venv-ggml/done .venv/dev
 	CONCH_GGML_PYTHON=$(CURDIR)/.venv-ggml/$(BIN)/python \
 	$(V)/python -m benchmarks $(BENCH)
 
+bench-serve: .venv-parity/done .venv-ggml/done .venv/dev
+	CONCH_PARITY_PYTHON=$(CURDIR)/.venv-parity/$(BIN)/python \
+	CONCH_GGML_PYTHON=$(CURDIR)/.venv-ggml/$(BIN)/python \
+	$(V)/python -m benchmarks.serve $(BENCH)
+
 # The built wheel, installed alone in a new environment, carries its data and runs.
 wheel: .venv/dev
 	rm -rf dist .venv-wheel
@@ -72,6 +89,10 @@ wheel: .venv/dev
 	$(PYTHON) -m venv .venv
 	$(V)/python $(PIP) -e '.[dev]'
 	touch $@ .venv/base
+
+.venv/server: .venv/dev
+	$(V)/python $(PIP) -e '.[schema]'
+	touch $@
 
 .venv-parity/done: pyproject.toml
 	$(PYTHON) -m venv .venv-parity
