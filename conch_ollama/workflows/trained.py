@@ -63,12 +63,13 @@ def _chosen(inputs: Inputs, name: str, trained: JinjaTemplate, named: bool) -> T
         found = mismatch(trained, jinja) if jinja is not None else None
     except BadTemplateError:
         jinja = None  # what does not work can't be what was trained
-    record: dict[str, Any] = {"template": name, "by": "the user" if named else "training_args.yaml"}
+    record: dict[str, Any] = {"template": name, "by": "the user" if named else "training_args.yaml", "used": True}
+    record["tokenizer_differs_in"] = list(found.kinds) if found is not None else []
+    if found is not None:
+        record["diff"] = found.diff
     if jinja is not None and (found is None or not (named or found.is_serious)):
-        kinds = list(found.kinds) if found is not None else []
-        return Trained(inputs, record={**record, "used": False, "tokenizer_differs_in": kinds})
+        return Trained(inputs, record={**record, "used": False})
     changed = replace(inputs, vocabulary=vocabulary.with_chat_template(trained.source))
-    record |= {"used": True, "tokenizer_differs_in": list(found.kinds) if found is not None else []}
     stops = trained_stops(name, eos_token=vocabulary.eos_text)
     return Trained(changed, stops, record, (_warning(name, found),) if found is not None else ())
 
