@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from conch_ollama.errors import BadFileError, NotFoundError
+from conch_ollama.errors import BadFileError, NotFoundError, OllamaRefusedError, RegisterMismatchError
 from conch_ollama.ollama.address import is_loopback
 from conch_ollama.ollama.client import OllamaClient
 from conch_ollama.ollama.names import parse_name
@@ -22,7 +22,8 @@ from conch_ollama.workflows.faults_of_stops import detected_faults, stop_faults
 from conch_ollama.workflows.faults_of_template import parse_template, template_faults
 from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.model_facts import ModelFacts, facts_of_file, facts_of_server
-from conch_ollama.workflows.patient import Finding, Notes, Patient
+from conch_ollama.workflows.patient import BYPASSED, WRONG_PROMPT, Finding, Notes, Patient
+from conch_ollama.workflows.rendering import rendering_check
 from conch_ollama.workflows.turns import turns_of
 
 
@@ -114,11 +115,27 @@ def blob_path(info: ModelInfo, *, local: bool) -> Path | None:
 
 
 def examine_model(name: str, *, host: str | None = None) -> Diagnosis:
-    """Look a model over. Nothing is loaded and nothing is changed.
+    """Look a model over. Nothing is changed; a server from 0.30 on may load it to tell its prompts.
 
     Raises NotFoundError, ModelNameError, OllamaUnreachableError, BadFileError for a damaged GGUF.
     """
     with OllamaClient(host) as server:
         patient = open_patient(server, name)
-        findings, notes = diagnose(patient)
+        findings, notes = look_over(server, patient)
         return Diagnosis(patient.name, server.host, patient.version, findings, notes)
+
+
+def look_over(server: OllamaClient, patient: Patient) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """`diagnose`, and where the server renders the GGUF's own chat template, what its engine makes of that."""
+    findings, notes = diagnose(patient)
+    if not patient.renders_jinja or any(finding.code == BYPASSED for finding in findings):
+        return findings, notes
+    try:
+        said = rendering_check(patient.facts, version=patient.version)(server, patient.name, patient.info)
+    except RegisterMismatchError as err:
+        message, _, lines = err.message.partition("\n")
+        advice = "OLLAMA_GO_TEMPLATE=1 in the server's environment makes it obey a TEMPLATE"
+        return (Finding(WRONG_PROMPT, message, advice, diff=lines), *findings), notes
+    except OllamaRefusedError as err:
+        return findings, (*notes, f"what the server renders was not compared: {err.message}")
+    return findings, (*notes, *said)

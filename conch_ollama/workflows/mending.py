@@ -18,7 +18,7 @@ from conch_ollama.ollama.parameters import ParameterValue
 from conch_ollama.ollama.show import ModelInfo
 from conch_ollama.ollama.verify import Meant
 from conch_ollama.ollama.versions import is_native
-from conch_ollama.workflows.diagnosis import Diagnosis, diagnose, open_patient
+from conch_ollama.workflows.diagnosis import Diagnosis, diagnose, look_over, open_patient
 from conch_ollama.workflows.events import Events, Silent
 from conch_ollama.workflows.faults_of_context import wanted_context
 from conch_ollama.workflows.patient import (
@@ -28,6 +28,7 @@ from conch_ollama.workflows.patient import (
     MISSING_STOP,
     SHORT_CONTEXT,
     STOP_IN_TURN,
+    WRONG_PROMPT,
     WRONG_TEMPLATE,
     Finding,
     Patient,
@@ -36,7 +37,7 @@ from conch_ollama.workflows.proofs import why_unproven
 from conch_ollama.workflows.rendering import rendering_check
 from conch_ollama.workflows.template import prove_format
 
-_OF_TEMPLATE = frozenset({WRONG_TEMPLATE, DOUBLE_BOS, BYPASSED})
+_OF_TEMPLATE = frozenset({WRONG_TEMPLATE, DOUBLE_BOS, BYPASSED, WRONG_PROMPT})
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ def mend_model(name: str, *, host: str | None = None, events: Events | None = No
     events = events or Silent()
     with OllamaClient(host) as server:
         patient = open_patient(server, name)
-        findings, notes = diagnose(patient)
+        findings, notes = look_over(server, patient)
         plan = _plan(patient, findings)
         if not plan.changes:
             return Diagnosis(patient.name, server.host, patient.version, findings, (*notes, *plan.reasons))
         events.step(f"creating {patient.name} again from its own GGUF")
         after = _created(server, patient, plan)
-        still, notes = diagnose(replace(patient, info=after))
+        still, notes = look_over(server, replace(patient, info=after))
         mended = tuple(one for one in findings if one.code not in {other.code for other in still})
         notes = tuple(dict.fromkeys((*notes, *plan.reasons)))
         return Diagnosis(patient.name, server.host, patient.version, still, notes, mended, plan.changes)
@@ -92,8 +93,11 @@ def _template(patient: Patient, codes: set[str]) -> tuple[str | None, Sequence[s
     if not codes & _OF_TEMPLATE:
         return template, (), [], []
     proof = _best(patient)
-    if isinstance(proof, Proof) and proof.proven and not (BYPASSED in codes and proof.bypassed):
+    obeyed = isinstance(proof, Proof) and not (proof.bypassed and codes & {BYPASSED, WRONG_PROMPT})
+    if isinstance(proof, Proof) and proof.proven and obeyed:
         return proof.template, proof.stops, [f"TEMPLATE {proof.strategy}, proven"], []
+    if WRONG_PROMPT in codes:
+        return template, (), [], ["no TEMPLATE that the server would obey is proven"]
     if is_native(patient.version) and patient.facts.jinja is not None:
         return None, (), ["TEMPLATE left out: the server renders the GGUF's own chat template"], []
     bos = patient.facts.bos

@@ -12,6 +12,7 @@ from conch_ollama.workflows.model_facts import ModelFacts
 
 WRONG_TEMPLATE, NO_CHAT_TEMPLATE, BYPASSED = "wrong-template", "no-chat-template", "bypassed-template"
 DOUBLE_BOS, MISSING_STOP, STOP_IN_TURN = "double-bos", "missing-stop", "stop-in-turn"
+WRONG_PROMPT = "wrong-prompt"
 SHORT_CONTEXT, DETECTED = "short-context", "detected-parameter"
 #: What a model has that nobody gave a TEMPLATE.
 NO_TEMPLATE = "{{ .Prompt }}"

@@ -284,3 +284,26 @@ def test_doctor_mends_a_template_that_a_new_server_passes_over(ggufs: dict[str, 
         assert [finding.code for finding in found.mended] == ["wrong-template", "bypassed-template"]
         assert found.healthy
         assert "TEMPLATE curated:qwen2.5, proven" in found.changes
+
+
+def test_doctor_looks_at_what_a_new_server_renders(ggufs: dict[str, Path], tmp_path: Path) -> None:
+    """A plain TEMPLATE is passed over for the GGUF's own; one that has the tools too is obeyed."""
+    gguf = chatml_with_tools(tmp_path / "tools.gguf", ggufs["smollm2"])
+    with new_ollama(gguf, native_render=otherwise) as fake:
+        register(plain(tmp_path / "out", gguf), host=fake.host, allow_unproven=True, ask=None)
+        found = mend_model("out", host=fake.host)
+        assert [finding.code for finding in found.mended] == ["wrong-prompt"]
+        assert "-<|im_start|>system" in found.mended[0].diff
+        assert found.healthy
+
+
+@pytest.mark.bad_input("doctor: a new server renders the GGUF's Jinja otherwise than transformers, and none is proven")
+def test_what_a_new_server_renders_and_no_template_can_mend(ggufs: dict[str, Path], tmp_path: Path) -> None:
+    folder = folder_with(tmp_path / "out", ggufs["dated"], template=None, parameters={"num_ctx": 4096})
+    with new_ollama(ggufs["dated"], native_render=otherwise) as fake:
+        register(folder, host=fake.host, allow_unproven=True, ask=None)
+        before = dict(fake.models)
+        found = mend_model("out", host=fake.host)
+        assert [finding.code for finding in found.findings] == ["wrong-prompt"]
+        assert "no TEMPLATE that the server would obey is proven" in found.notes
+        assert fake.models == before
