@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from conch_ollama.errors import BadFileError, NotFoundError, OllamaUnreachableError, TruncatedFileError
-from conch_ollama.ollama.client import OllamaClient, refused_by, translated
+from conch_ollama.ollama.client import OllamaClient
+from conch_ollama.ollama.failures import refused_by, translated
 
 CHUNK_BYTES = 1 << 20
 # bytes done, of how many

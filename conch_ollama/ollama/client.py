@@ -6,18 +6,17 @@ and REQUIRES. Errors of both are translated here. Blobs are uploaded by blobs.py
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from conch_ollama.errors import NotFoundError, OllamaRefusedError, OllamaUnreachableError
+from conch_ollama.errors import NotFoundError
 from conch_ollama.ollama.address import is_loopback, resolve_host
+from conch_ollama.ollama.failures import not_ollama, refused, refused_by, translated
 from conch_ollama.ollama.names import parse_name
 from conch_ollama.ollama.show import ModelInfo, info_from_show
 
@@ -79,7 +78,7 @@ class OllamaClient:
             answer = self._answer(self.http.get("/api/version", timeout=CONNECT_TIMEOUT_S), "version")
         version = answer.get("version") if isinstance(answer, dict) else None
         if not isinstance(version, str):
-            raise _not_ollama(self.host)
+            raise not_ollama(self.host)
         return version
 
     def list_models(self) -> list[ListedModel]:
@@ -111,7 +110,7 @@ class OllamaClient:
         with translated(self.host, doing):
             answer = self._answer(self.http.post(path, json=body), doing)
         if not isinstance(answer, dict):
-            raise _not_ollama(self.host)
+            raise not_ollama(self.host)
         return answer
 
     def exists(self, name: str) -> bool:
@@ -135,7 +134,7 @@ class OllamaClient:
             for line in response.iter_lines():
                 part = json.loads(line)
                 if "error" in part:
-                    raise _refused(self.host, f"create {body['model']}", part["error"], int(part.get("status", 500)))
+                    raise refused(self.host, f"create {body['model']}", part["error"], int(part.get("status", 500)))
                 yield part.get("status", "")
 
     def copy(self, source: str, destination: str) -> None:
@@ -196,64 +195,3 @@ def chat(
     """One answer of the model `name`, piece by piece; `settings` as in `OllamaClient.chat`."""
     with OllamaClient(host) as server:
         yield from server.chat(name, messages, stream=stream, **settings)
-
-
-@contextlib.contextmanager
-def translated(host: str, doing: str) -> Iterator[None]:
-    """Turns what the `ollama` package and httpx raise into errors that name the server and what it was asked."""
-    import httpx
-    import ollama
-
-    try:
-        yield
-    except ollama.ResponseError as err:
-        raise _refused(host, doing, err.error, err.status_code) from err
-    except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as err:
-        raise _unreachable(host) from err
-    except httpx.TransportError as err:
-        raise OllamaUnreachableError(
-            f"Ollama at {host} stopped answering in the middle of {doing}: {err or type(err).__name__}",
-            hint="its log tells why; `ollama serve` in a terminal shows it",
-        ) from err
-    except ValueError as err:  # JSON that is none, or of another shape than Ollama's
-        raise _not_ollama(host) from err
-
-
-def refused_by(host: str, doing: str, response: httpx.Response) -> OllamaRefusedError:
-    """The error for an HTTP answer that has been read and is no success."""
-    if response.is_redirect:
-        return OllamaRefusedError(
-            f"what answers at {host} sends elsewhere (HTTP {response.status_code})",
-            hint=f"give the address it names: {response.headers.get('location', 'none')}",
-        )
-    text = response.text.strip()
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    message = body.get("error") if isinstance(body, dict) else re.sub(r"\s+", " ", text)[:200]
-    return _refused(host, doing, str(message or response.reason_phrase), response.status_code)
-
-
-def _refused(host: str, doing: str, text: str, status: int) -> OllamaRefusedError:
-    shown = f" (HTTP {status})" if status > 0 else ""
-    hint = None
-    if status in {502, 503, 504}:
-        hint = "a proxy or gateway on the way may have answered (HTTP_PROXY, NO_PROXY), or Ollama is overloaded"
-    elif status >= 500 or status < 0:
-        hint = "the server's log says more; a full disk where it keeps its models (OLLAMA_MODELS) is a common cause"
-    elif status in {401, 403, 407}:
-        hint = "something in front of Ollama wants credentials"
-    return OllamaRefusedError(f"Ollama at {host} refused {doing}: {text}{shown}", hint=hint)
-
-
-def _unreachable(host: str) -> OllamaUnreachableError:
-    if is_loopback(host):
-        hint = "start it with `ollama serve` (or the Ollama app); it is installed from https://ollama.com/download"
-    else:
-        hint = "is it running there, listening for others (OLLAMA_HOST=0.0.0.0), and does a firewall let it through?"
-    return OllamaUnreachableError(f"no Ollama answers at {host}", hint=hint)
-
-
-def _not_ollama(host: str) -> OllamaRefusedError:
-    return OllamaRefusedError(f"what answers at {host} is not Ollama", hint="OLLAMA_HOST or --host names the server")

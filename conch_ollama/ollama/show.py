@@ -54,8 +54,9 @@ def info_from_show(name: str, answer: Mapping[str, Any]) -> ModelInfo:
     details = answer.get("details") or {}
     # The head alone: a TEMPLATE may hold a line that looks like FROM.
     modelfile = str(answer.get("modelfile", ""))
-    blobs = _BLOB.findall(modelfile.partition("\nTEMPLATE ")[0])
-    parsed = _parsed(modelfile)
+    head, _, rest = modelfile.partition("\nTEMPLATE ")
+    blobs = _BLOB.findall(head)
+    parsed = _parsed(f"FROM x\nTEMPLATE {rest}") if rest else None
     models = [(path, digest) for keyword, path, digest in blobs if keyword == "FROM"]
     capabilities = answer.get("capabilities")
     return ModelInfo(
