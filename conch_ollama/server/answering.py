@@ -65,6 +65,11 @@ class Job:
     address: str
     tally: Tally = field(default_factory=Tally)
 
+    @property
+    def queue_key(self) -> str:
+        """Who takes turns with whom: callers, or addresses where nobody asks who calls."""
+        return self.address if self.caller.how == "open" else self.caller.name
+
 
 @asynccontextmanager
 async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIterator[None]:
@@ -72,7 +77,7 @@ async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIte
     tally, limits = job.tally, shim.settings.limits
     try:
         with shim.leases.held(job.served.runtime):
-            async with shim.queue_of(job.served).place(job.caller.name, limits.queue_s):
+            async with shim.queue_of(job.served).place(job.queue_key, limits.queue_s):
                 tally.queued_s = time.perf_counter() - tally.clock
                 yield
     except (asyncio.CancelledError, GeneratorExit):

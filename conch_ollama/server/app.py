@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from conch_ollama.server.settings import Settings
 from conch_ollama.server.shim import Shim
 from conch_ollama.version import __version__
 
+_LISTING_S = 0.5
 #: Modules of conch_ollama.server.routes, each with a `router`.
 ROUTES = ("openai", "ollama", "ollama_models", "generate", "forward", "feedback", "health", "metrics")
 
@@ -34,10 +36,13 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await shim.registry.refresh(0)
+        # An upstream that is slow to answer must not keep the others from being served.
+        listing = asyncio.create_task(shim.registry.refresh(0))
+        await asyncio.wait({listing}, timeout=_LISTING_S)
         try:
             yield
         finally:
+            listing.cancel()
             await shim.close()
 
     app = FastAPI(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from conch_ollama.errors import NotFoundError
 from conch_ollama.server.access import ANYONE, Caller, parse_address, within
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.jwt import TokenReader, unknown_caller
@@ -18,6 +19,10 @@ class Credentials:
         self._security = security
         self._keys = KeyFile(security.keys) if security.keys is not None else None
         if self._keys is not None:
+            if not self._keys.path.is_file():
+                raise NotFoundError(
+                    f"no such file of keys: {self._keys.path}", hint="make it with `conch keys add NAME`"
+                )
             self._keys.load()
         self._tokens = TokenReader(security.tokens) if security.tokens is not None else None
         if self._tokens is not None:

@@ -16,7 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conch_ollama.server.access import ANYONE
 from conch_ollama.server.credentials import client_address, presented_secret
 from conch_ollama.server.errors import Refusal
-from conch_ollama.server.origins import cors_headers, host_allowed, origin_allowed, preflight_headers
+from conch_ollama.server.origins import (
+    cors_headers,
+    host_allowed,
+    host_not_rebound,
+    origin_allowed,
+    preflight_headers,
+)
 from conch_ollama.server.rates import Rates
 from conch_ollama.server.responses import failed
 from conch_ollama.server.shim import Shim
@@ -109,7 +115,7 @@ class _Visit:
             if self._scope["method"] != "OPTIONS":
                 return False
             raise Refusal(400, "OPTIONS is for preflights, which have an Origin.", "invalid_request")
-        if not origin_allowed(origin, host, security.origins):
+        if not origin_allowed(origin, host, security.origins, security.hosts):
             raise Refusal(403, "Pages from this origin may not call; list it under `origins`.", "origin_not_allowed")
         self._extra += cors_headers(origin)
         if self._scope["method"] != "OPTIONS":
@@ -130,6 +136,9 @@ class _Visit:
             return
         caller = await self._shim.credentials.identify(presented_secret(scope["headers"]), address)
         scope[KEY] = Visitor(caller, address, self._id.decode())
+        if caller.how == "network" and not host_not_rebound(self._text(b"host"), security.hosts):
+            # Else a page with a rebound name would use the network of whoever looks at it.
+            raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
         self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
 
     async def _whole_body(self) -> Receive:

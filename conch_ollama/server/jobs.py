@@ -39,7 +39,9 @@ async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint
 def _with_defaults(body: Mapping[str, Any], served: Served, cap: int | None) -> dict[str, Any]:
     filled = {key: value for key, value in body.items() if value is not None}
     for key, value in served.settings.defaults.items():
-        filled.setdefault(key, value)
+        given = filled.setdefault(key, value)
+        if isinstance(given, dict) and isinstance(value, dict):
+            filled[key] = value | given
     if cap is not None:
         given = [key for key in ("max_tokens", "max_completion_tokens") if key in filled] or ["max_tokens"]
         for key in given:

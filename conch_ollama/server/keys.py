@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
@@ -23,6 +24,7 @@ from conch_ollama.errors import BadConfigError, NotFoundError, NotWritableError,
 from conch_ollama.server.access import Caller
 from conch_ollama.server.settings import Network
 
+log = logging.getLogger(__name__)
 _KEY = re.compile(r"^conch_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
 #: Seconds between two looks at the file's time.
 _LOOK_S = 1.0
@@ -83,7 +85,10 @@ class KeyFile:
         now = time.monotonic()
         if now - self._looked >= _LOOK_S:
             self._looked = now
-            self.load()
+            try:
+                self.load()
+            except BadConfigError as err:
+                log.warning("%s; the keys stay what they were", err.message)
         match = _KEY.match(presented)
         key = self._keys.get(match[1]) if match else None
         # The same work for unknown keys, so that the time tells nothing about which ids exist.

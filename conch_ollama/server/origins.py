@@ -42,6 +42,17 @@ def host_allowed(host: str | None, names: Sequence[str]) -> bool:
     return name is not None and (is_local(name) or any(fnmatchcase(name, pattern.lower()) for pattern in names))
 
 
+def host_not_rebound(host: str | None, names: Sequence[str]) -> bool:
+    """Whether a Host header can't be a stranger's name that now points here: an address, or one that is allowed."""
+    if host_allowed(host, names):
+        return True
+    name = host_name(host or "")
+    try:
+        return name is not None and bool(ip_address(name))
+    except ValueError:
+        return False
+
+
 def host_name(host: str) -> str | None:
     """The name in a Host header, in small letters and without its port; None for what is no such header."""
     if any(rune in host for rune in "/\\@ \t,"):
@@ -62,8 +73,10 @@ def is_local(name: str) -> bool:
         return False
 
 
-def origin_allowed(origin: str, host: str | None, allowed: Sequence[str]) -> bool:
+def origin_allowed(origin: str, host: str | None, allowed: Sequence[str], hosts: Sequence[str] = ()) -> bool:
     """Whether scripts of a page from `origin` may call: the shim's own pages, local ones, programs', and the listed.
+
+    Its own pages are those that Host names, unless that is a name that may have been rebound.
 
     `null`, which any page can make a browser send, is never allowed unless it is listed.
     """
@@ -78,7 +91,8 @@ def origin_allowed(origin: str, host: str | None, allowed: Sequence[str]) -> boo
         return False
     if parts.scheme not in {"http", "https"} or not name:
         return False
-    return is_local(name) or (host is not None and parts.netloc.lower() == host.lower())
+    own = host is not None and parts.netloc.lower() == host.lower() and host_not_rebound(host, hosts)
+    return is_local(name) or own
 
 
 def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:

@@ -23,7 +23,7 @@ _LATEST = ":latest"
 #: Seconds for which a listing is good, and between two listings for names that are not known.
 _FRESH_S = 5.0
 _AGAIN_S = 1.0
-_PATIENCE_S = 10.0
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Registry:
         self._served: dict[str, Served] = {}
         self._listed = float("-inf")
         self._lock = asyncio.Lock()
+        self._served = self._join()
 
     async def refresh(self, older_than_s: float = _FRESH_S) -> None:
         """Ask every runtime what it has, unless that was done less than `older_than_s` ago.

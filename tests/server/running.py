@@ -30,7 +30,7 @@ class RunningShim:
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.client = httpx.Client(timeout=60, trust_env=False)
+        self.client = httpx.Client(timeout=60, trust_env=False, verify=False)
 
     def __enter__(self) -> Self:
         self._socket: socket.socket = open_socket(self.settings.host, 0)

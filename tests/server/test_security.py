@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from conch_ollama.errors import UsageError
+from conch_ollama.errors import NotFoundError, UsageError
 from conch_ollama.server.credentials import client_address
 from conch_ollama.server.keys import KeyFile
 from conch_ollama.server.listen import check_exposure
@@ -133,14 +133,35 @@ def test_models_by_key_and_by_network(keyed) -> None:
     assert running.client.get("/metrics", headers=headers).status_code == 403
 
 
-def test_a_key_revoked_while_serving(keyed) -> None:
-    running, _, file = keyed
+def test_a_key_revoked_while_serving(keyed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conch_ollama.server.keys._LOOK_S", 0.0)
+    running, keys, file = keyed
     key = file.add("short")
-    time.sleep(1.1)  # the file is looked at once a second
     assert chat(running, key).status_code == 200
     file.revoke("short")
-    time.sleep(1.1)
     assert chat(running, key).status_code == 401
+    good = file.path.read_bytes()
+    file.path.write_bytes(good[:-20])
+    assert chat(running, keys["all"]).status_code == 200, "a file that went bad leaves the last good keys"
+    assert chat(running, key).status_code == 401
+    file.path.write_bytes(good)
+
+
+@pytest.mark.bad_input("a file of keys that is not there")
+def test_no_file_of_keys(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"keys\.json") as caught:
+        RunningShim({"made": MadeRuntime()}, with_security(keys=tmp_path / "keys.json")).__enter__()
+    assert caught.value.code == "not-found"
+
+
+@pytest.mark.bad_input("a rebound name in a trusted network")
+def test_a_trusted_network_is_no_credential_for_a_strangers_page() -> None:
+    settings = with_security(networks=LOOPBACK, hosts=())
+    with RunningShim({"made": MadeRuntime()}, settings) as running:
+        assert chat(running).status_code == 200
+        assert chat(running, host="10.0.0.7:8000").status_code == 200
+        assert chat(running, host="evil.example").status_code == 421
+        assert chat(running, host="evil.example", origin="http://evil.example").status_code == 403
 
 
 @pytest.mark.bad_input("more requests a minute than the key may send")
