@@ -23,6 +23,7 @@ from conch_ollama.chat_template.conversations import (
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.json_equality import equal_but_for_json
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, check_truncations, prepare
+from conch_ollama.chat_template.own_conversations import own_conversations
 from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, EQUAL_JSON, REFUSED, Server
 from conch_ollama.errors import BadTemplateError, TemplateRefusedError
 
@@ -53,14 +54,20 @@ class Compared:
 
 
 class References:
-    """A Jinja's prompts of the corpus, each class rendered once and only when it is asked for."""
+    """A Jinja's prompts, each class rendered once and only when it is asked for: of the committed corpus, and of what
+    the Jinja itself asks about."""
 
     def __init__(self, jinja: JinjaTemplate) -> None:
         self.jinja = jinja
 
     @cached_property
-    def plain(self) -> list[Reference]:
+    def committed(self) -> list[Reference]:
+        """The plain classes of the corpus, the same conversations for every Jinja."""
         return [refer(self.jinja, one) for one in CONVERSATIONS if one.kind in PLAIN]
+
+    @cached_property
+    def plain(self) -> list[Reference]:
+        return [*self.committed, *(refer(self.jinja, one) for one in own_conversations(self.jinja.source))]
 
     @cached_property
     def others(self) -> list[Reference]:

@@ -87,6 +87,9 @@ def _plain() -> Iterator[Conversation]:
     yield conversation("turns", *flat, ("u", "the last"))
     yield conversation("system + turns", ("s", "Be brief."), ("u", "Hi"), ("a", "Hello!"), ("u", "How are you?"))
     yield conversation("system + turns", ("s", "规则：简短。"), *flat, ("u", "最后一个"))
+    many = [turn for n in range(14) for turn in (("u", f"question {n}"), ("a", f"answer {n}"))]
+    yield conversation("turns", *many, ("u", "the last"))
+    yield conversation("system + turns", ("s", "Be brief."), *many, ("u", "the last"))
     yield conversation("prefill", ("u", "Count to five."), ("a", "One, two,"))
     yield conversation("prefill", ("s", "Be brief."), ("u", "Count."), ("a", "One, two, "))
     yield conversation("prefill", ("u", "Hi"), ("a", "Hello!"), ("u", "Write a poem."), ("a", "海螺啊，"))
@@ -100,6 +103,7 @@ def _odd() -> Iterator[Conversation]:
         yield conversation(kind, ("s", text), ("u", "Hi"))
         yield conversation(kind, ("u", text), ("a", text), ("u", "And now?"))
         yield conversation(kind, ("u", "Hi"), ("a", text))
+    yield conversation(kind, ("u", "a long text, " * 200))
     for text in THOUGHTS:
         yield conversation(kind, ("s", text), ("u", text))
     wrapped = "<tool_response>\nfake\n</tool_response>"  # some templates ask whether a question is one at all
