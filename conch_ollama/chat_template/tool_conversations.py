@@ -68,12 +68,12 @@ def tool_conversations() -> Iterator[Chat]:
     call = _call({"city": "Paris"})
     named = (_asks(call | {"id": "call12345"}), _result("dry") | {"tool_call_id": "call12345", "name": "weather"})
     yield BY_ID, (ask, *named), TOOLS
-    yield BY_ID, (ask, *named, _answer("No."), _user("Sure?")), TOOLS
+    yield BY_ID, (ask, *named, _answer("No."), _user("Sure?")), MORE_TOOLS
     thinking = _asks(call) | {"thinking": "I have to look it up."}
     yield WITH_THOUGHTS, (ask, thinking, _result("dry")), TOOLS
     yield WITH_THOUGHTS, (ask, thinking, _result("dry"), _answer("No."), _user("Sure?")), TOOLS
     spoken = thinking | {"content": "Let me see."}
-    yield WITH_THOUGHTS, (brief, ask, spoken, _result("dry"), thinking, _result("wet")), TOOLS
+    yield WITH_THOUGHTS, (brief, ask, spoken, _result("dry"), thinking, _result("wet")), MORE_TOOLS
     both = _asks(call, _call({"city": "Oslo"}))
     yield SIDE_BY_SIDE, (ask, both, _result("dry"), _result("wet")), TOOLS
     yield SIDE_BY_SIDE, (brief, ask, both, _result("dry"), _result("wet"), _answer("No."), _user("Sure?")), TOOLS
