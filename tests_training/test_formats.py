@@ -59,11 +59,9 @@ ODD: tuple[Turns, ...] = (
 SYSTEMS = (None, "", "Be brief.", "你是神奇海螺。\n ")
 THOUGHTS: tuple[Turns, ...] = (
     ("Hi", "{0}thinking{1}Hello!", "And now?", "{0}again\nand again{1}\n\nGo."),
-    ("Hi", "Hello!", "And now?", "before {0}in{1} after {0}more{1}end"),
-    ("Hi", "{0}thinking{1}Hello!", "And now?", "Nothing."),
-    ("Hi", "an end alone{1}Hello!", "And now?", "{0}a start alone", "Well?", "Well."),
+    ("Hi", "{0}thinking{1}Hello!", "And now?", "\nNothing."),
+    ("Hi", "\n\nHello!", "And now?", "{0}thinking{1}Nothing."),
 )
-
 
 _SPECIAL = re.compile(r"<[^<>\s{}]+>|\[[^\[\]\s{}]+\]|\[\|\w+\|\]|◁[^▷]+▷")
 
@@ -166,26 +164,39 @@ def test_thoughts_are_those_of_training(name: str, other_tokenizer: Any) -> None
         jinja = from_training({"template": name, **options}, bos_token=BOS, eos_token=EOS)
         assert jinja is not None
         discards = arguments.mask_history and not arguments.preserve_thinking
-        for turns in (*TURNS[:3], *_with_words(name)):
+        for turns, bare in _with_thoughts(name, template):
             whole, prompt = rendered(jinja, turns, "Be brief.")
-            assert text(tokenizer, trained_ids(template, tokenizer, arguments, turns, "Be brief.")) == whole
-            before = prompt_ids(template, tokenizer, turns, "Be brief.", discarding_history_cot=discards)
-            assert text(tokenizer, before) == _prompt_for(name, prompt, turns, arguments.enable_thinking)
+            assert text(tokenizer, trained_ids(template, tokenizer, arguments, bare, "Be brief.")) == whole
+            before = prompt_ids(template, tokenizer, bare, "Be brief.", discarding_history_cot=discards)
+            assert text(tokenizer, before) == prompt
 
 
 @pytest.mark.parametrize("name", REASONING)
 def test_thoughts_are_those_of_a_preference_training(name: str, other_tokenizer: Any) -> None:
     own = copy.deepcopy(other_tokenizer)
     for options in THINKING:
-        template, tokenizer, arguments = in_force(own, template=name, **options)
+        template, tokenizer, _ = in_force(own, template=name, **options)
         jinja = from_training({"template": name, "stage": "dpo", **options}, bos_token=BOS, eos_token=EOS)
         assert jinja is not None
-        for turns in (*TURNS[:3], *_with_words(name)):
+        for turns, bare in _with_thoughts(name, template):
             whole, prompt = rendered(jinja, turns, "Be brief.")
-            before, answer = template.encode_oneturn(tokenizer, conversation(turns), "Be brief.", None)
+            before, answer = template.encode_oneturn(tokenizer, conversation(bare), "Be brief.", None)
             end = jinja.eos_token if template.efficient_eos else ""
             assert text(tokenizer, before + answer) + end == whole
-            assert text(tokenizer, before) == _prompt_for(name, prompt, turns, arguments.enable_thinking)
+            assert text(tokenizer, before) == prompt
+
+
+def _with_thoughts(name: str, template: Any) -> Iterator[tuple[Turns, Turns]]:
+    """Conversations, and the same for LLaMA-Factory: our Jinja takes thoughts out of old answers, whatever training
+    left there, for Ollama hands answers out without them."""
+    words = formats()[name].thought_words
+    for turns in (*TURNS[:3], *ODD):
+        yield turns, turns
+    if "</think>" not in words[1]:  # others are not looked for
+        return
+    for turns in THOUGHTS:
+        said = tuple(turn.replace("{0}", words[0]).replace("{1}", words[1]) for turn in turns)
+        yield said, tuple(template.remove_thought(turn) if words[1] in turn else turn for turn in said)
 
 
 TOOLS = [

@@ -83,18 +83,36 @@ def thoughts(**options: Any) -> tuple[str, str]:
 
 
 def test_thoughts_of_a_supervised_training() -> None:
-    kept = "|<think>\nhm\n</think>\n\nA."
-    assert thoughts() == (f"{kept}|{EMPTY}B.", "")
-    assert thoughts(enable_thinking=True) == thoughts()
-    assert thoughts(enable_thinking=None) == (f"{kept}|{EMPTY}B.", EMPTY)
-    assert thoughts(enable_thinking=False) == (f"|{EMPTY}A.|{EMPTY}B.", EMPTY)
-    assert thoughts(mask_history=True) == (f"|A.|{EMPTY}B.", "")
-    assert thoughts(mask_history=True, preserve_thinking=True) == thoughts()
+    filled, bare = f"|{EMPTY}A.|{EMPTY}B.", f"|A.|{EMPTY}B."
+    assert thoughts() == (filled, "")
+    assert thoughts(enable_thinking=True) == (filled, "")
+    assert thoughts(enable_thinking=None) == (filled, EMPTY)
+    assert thoughts(enable_thinking=False) == (filled, EMPTY)
+    assert thoughts(mask_history=True) == (bare, "")
+    assert thoughts(mask_history=True, enable_thinking=False) == (bare, EMPTY)
+    assert thoughts(mask_history=True, preserve_thinking=True) == (filled, "")
 
 
-def test_thoughts_of_other_trainings() -> None:
-    assert thoughts(stage="dpo") == (f"|A.|{EMPTY}B.", "")
-    assert thoughts(stage="dpo", preserve_thinking=True) == (f"|<think>\nhm\n</think>\n\nA.|{EMPTY}B.", "")
+@pytest.mark.parametrize("preserve", [True, False])
+def test_thoughts_of_other_trainings(preserve: bool) -> None:
+    assert thoughts(stage="dpo", preserve_thinking=preserve) == (f"|A.|{EMPTY}B.", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "last", "old"),
+    [
+        ({}, "\n\nB", "\n\nA"),
+        ({"enable_thinking": False}, "B", "A"),
+        ({"mask_history": True}, "\n\nB", "A"),
+        ({"stage": "dpo", "enable_thinking": False, "preserve_thinking": True}, "B", "\n\nA"),
+    ],
+)
+def test_line_feeds_in_front_go_where_training_took_thoughts_out(options: Any, last: str, old: str) -> None:
+    turns = [{**turn, "content": "\n\n" * (turn["role"] == "assistant") + turn["content"]} for turn in messages(4)]
+    text = from_options(template="qwen3", **options).render(turns, add_generation_prompt=False)
+    assert text.endswith(f"{EMPTY}{last}<|im_end|>\n")
+    assert f"{old}<|im_end|>\n<|im_start|>user\nR" in text
+    assert ("\n\nA" in text.replace(EMPTY, "|")) == old.startswith("\n")
 
 
 def test_a_request_may_forgo_the_thought() -> None:

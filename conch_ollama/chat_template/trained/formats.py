@@ -1,8 +1,8 @@
 """The prompt that LLaMA-Factory trained a model on, by the name of its `template:`, as a plain Jinja.
 
-It renders what LLaMA-Factory encodes in training, up to where the answer begins; tools where its format tells of them as
-JSON (see `tools.py`). Not pictures or sound; not the tokens, which LLaMA-Factory makes slot by slot.
-Source: data/template.py of LLaMA-Factory 0.9.5.
+It renders what LLaMA-Factory encodes in training, up to where the answer begins; tools where its format tells of them
+as JSON (see `tools.py`). Not pictures or sound; not the tokens, which LLaMA-Factory makes slot by slot. Source:
+data/template.py of LLaMA-Factory 0.9.5.
 """
 
 from __future__ import annotations

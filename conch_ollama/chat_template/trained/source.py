@@ -13,6 +13,7 @@ from conch_ollama.chat_template.trained.slots import SPACE, Slots, literal, spac
 from conch_ollama.chat_template.trained.table import Format
 from conch_ollama.chat_template.trained.tools import BETWEEN_RESULTS, TOOL_FORMATS, ToolFormat, called, listed
 
+_END_OF_THOUGHT = "</think>"
 _ORDER = "questions and answers take turns, after one system text at most"
 
 
@@ -21,8 +22,8 @@ class Thoughts:
     """What becomes of the thoughts of a reasoning format.
 
     `asked`: the model begins its own thought, unless the request says no; else the prompt ends with the empty one.
-    `kept`: the last answer keeps its thought; `history_kept`, `history_filled`: old answers keep theirs, and get the
-    empty one where they have none.
+    `kept`, `history_kept`: training left thoughts in the last answer, in old ones; where it took them out, line feeds
+    in front went with them. `history_filled`: old answers got the empty thought where they had none.
     """
 
     asked: bool = True
@@ -165,16 +166,12 @@ def _assistant(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
     form = parts.form
     if form.empty_thought:
         yield from _without_thought(form, thoughts)
-        opening, closing = (literal(word.strip()) for word in form.thought_words)
-        last = "" if thoughts.history_filled else "loop.last and "
-        yield f"{{%- if {last}{opening} not in content and {closing} not in content -%}}"
+        if not thoughts.history_filled:
+            yield "{%- if loop.last -%}"
         yield from _written(parts.thought, "", spaced(parts.user, parts.thought))
-        yield from _answer(parts, parts.thought)
-        yield "{%- else -%}"
-        yield from _answer(parts, parts.user)
-        yield "{%- endif -%}"
-    else:
-        yield from _answer(parts, parts.user)
+        if not thoughts.history_filled:
+            yield "{%- endif -%}"
+    yield from _answer(parts, parts.thought if form.empty_thought and thoughts.history_filled else parts.user)
     if form.efficient_eos:
         yield f"{{%- if loop.last -%}}{{{{- {literal(parts.eos)} -}}}}{{%- endif -%}}"
 
@@ -192,28 +189,19 @@ def _answer(parts: Parts, behind: Slots) -> Iterator[str]:
 
 
 def _without_thought(form: Format, thoughts: Thoughts) -> Iterator[str]:
-    """Takes the thought out of `content` where it is to go."""
-    if thoughts.kept and thoughts.history_kept:
-        return
-    if thoughts.kept or thoughts.history_kept:
-        yield f"{{%- if {'not loop.last' if thoughts.kept else 'loop.last'} -%}}"
-        yield from _cut(*form.thought_words)
-        yield "{%- endif -%}"
-    else:
-        yield from _cut(*form.thought_words)
+    """Takes a thought out of an answer, and line feeds in front where training did.
 
-
-def _cut(opening: str, closing: str) -> Iterator[str]:
-    """As LLaMA-Factory's remove_thought: from each opening tag to the next closing one, then the line feeds in front.
-
-    Text is cut at closing tags, so tags that share characters ("<think>\\n</think>\\n\\n") may come out otherwise.
+    Not as training does: it leaves a thought in its place, or takes out every one. Neither could be proven of a
+    TEMPLATE, and Ollama hands out answers without their thoughts. Tags other than "</think>" are not looked for.
     """
-    first, last = literal(opening), literal(closing)
-    yield "{%- set rest = namespace(text='') -%}"
-    yield f"{{%- for part in content.split({last}) -%}}"
-    yield "{%- if loop.last -%}{%- set rest.text = rest.text + part -%}"
-    yield f"{{%- elif {first} in part -%}}{{%- set rest.text = rest.text + part.split({first})[0] -%}}"
-    yield f"{{%- else -%}}{{%- set rest.text = rest.text + part + {last} -%}}"
-    yield "{%- endif -%}"
-    yield "{%- endfor -%}"
-    yield "{%- set content = rest.text.lstrip('\\n') -%}"
+    places = {(True, True): None, (True, False): "not loop.last", (False, True): "loop.last", (False, False): ""}
+    where = places[thoughts.kept, thoughts.history_kept]
+    cuts = _END_OF_THOUGHT in form.thought_words[1]
+    if cuts and where != "":
+        found = f"{literal(_END_OF_THOUGHT)} in content"
+        where = found if where is None else f"{where} or {found}"
+    if where is None:
+        return
+    cut = f".split({literal(_END_OF_THOUGHT)})[-1]" if cuts else ""
+    change = f"{{%- set content = content{cut}.lstrip('\\n') -%}}"
+    yield f"{{%- if {where} -%}}{change}{{%- endif -%}}" if where else change
