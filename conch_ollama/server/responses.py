@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from conch_ollama.server.errors import Refusal, error_body, error_headers, refusal_of
+from conch_ollama.server.errors import Refusal, busy, error_body, error_headers, refusal_of
 
 log = logging.getLogger(__name__)
 Write = Callable[[bytes], Awaitable[None]]
@@ -84,7 +84,11 @@ class WholeAnswer(Watched):
 
     async def work(self, scope: Scope, send: Send) -> None:
         try:
-            response = JSONAnswer(await self._produce())
+            response: Response = JSONAnswer(await self._produce())
+        except asyncio.CancelledError:
+            if not self._gone:
+                await refused(scope["path"], _ending())(scope, _nothing, send)
+            raise
         except Exception as err:  # the border: ours are translated, others logged
             _, response = failed(scope["path"], err)
         self._done = True
@@ -131,6 +135,11 @@ class StreamedAnswer(Watched):
         awake = asyncio.create_task(self._keep_awake(task))
         try:
             await self._produce(self.write)
+        except asyncio.CancelledError:
+            # Cut off by the server's end, not by the client: it shall know that this is not the whole answer.
+            if self._started and not self._gone:
+                await self.write(self._failure(_ending()))
+            raise
         except Exception as err:  # the border: ours are translated, others logged
             refusal, response = failed(scope["path"], err)
             if not self._started:
@@ -170,6 +179,10 @@ class StreamedAnswer(Watched):
                     return
             elif self._comment is not None and now - self._spoke >= self._quiet_s * 0.9:
                 await self.write(self._comment)
+
+
+def _ending() -> Refusal:
+    return busy(503, "The server is ending.", 5, "shutting_down")
 
 
 async def _nothing() -> dict[str, Any]:

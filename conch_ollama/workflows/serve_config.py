@@ -211,7 +211,7 @@ def _llama(table: Table, name: str, folder: Path) -> Any:
     wishes["keep_alive"] = seconds(table.take("keep_alive", (str, int, float)))
     wishes["options"] = table.take("options", dict)
     wishes["system"] = table.take("system", str)
-    wishes["version"] = table.take("version", str)
+    wishes["version"] = table.take("version", str) or name.partition("@")[2] or None
     wishes["adapters"] = tuple(adapters) or None
     assert path is not None  # noqa: S101 - the caller saw it
     return llama_model(path, name=name, **wishes)

@@ -181,6 +181,26 @@ def test_comments_keep_a_stream_awake_while_the_prompt_is_read() -> None:
         assert all(line.startswith("{") for line in lines)
 
 
+def test_an_end_that_cannot_wait_says_so() -> None:
+    runtime = MadeRuntime(words=["x"] * 1000, pause_s=0.02)
+    with RunningShim({"made": runtime}, with_limits(shutdown_s=1)) as running:
+
+        def ask(stream: bool) -> bytes:
+            body = json.dumps({**CHAT, "stream": stream}).encode()
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            return running.raw(head.encode() + body, wait_s=20)
+
+        with ThreadPoolExecutor(2) as pool:
+            streamed, whole = pool.submit(ask, True), pool.submit(ask, False)
+            wait_until(lambda: runtime.running == 2)
+            running.end()
+            assert whole.result().startswith(b"HTTP/1.1 503")
+            assert b'"shutting_down"' in whole.result()
+            assert streamed.result().startswith(b"HTTP/1.1 200")
+            assert b'"shutting_down"' in streamed.result().rpartition(b"data: ")[2]
+    assert runtime.stopped == 2
+
+
 @pytest.mark.bad_input("a client that takes nothing of its stream")
 def test_a_stuck_client_is_cut_off() -> None:
     runtime = MadeRuntime(words=["x" * 100_000] * 1000)
