@@ -6,12 +6,12 @@ TEMPLATE's proof; what the engine renders where the Jinja itself refuses does no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conch_ollama.chat_template.compare import Reference, References, Tokenizer, likeness
-from conch_ollama.chat_template.conversations import PLAIN, Conversation
+from conch_ollama.chat_template.compare import Reference, References, Tokenizer, likeness, refer
+from conch_ollama.chat_template.conversations import ODD_KIND, PLAIN, Conversation, conversation
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.verdicts import DIFFERS, REFUSED, ClassVerdict, diff
 from conch_ollama.errors import BadTemplateError
@@ -19,6 +19,16 @@ from conch_ollama.errors import BadTemplateError
 Render = Callable[[Conversation], str]
 #: What stands behind a text that is to be continued while it goes through the template: transformers' own way.
 _TAG = "CONTINUE_FINAL_MESSAGE_TAG "
+#: Texts in which an engine of bytes, or of ASCII, shows itself: letters with and without case, words far apart, one
+#: byte fewer or more than characters.
+_TELLING = (
+    "École ÄÖÜ ß éà İı ﬁn ΑΩ σς дЖ",
+    "é",
+    "aé你👩 b",
+    " two  spaces\tand\n\nlines ",
+    "a\x85b\u2028c\r\nd\x1ce\x0bf",
+    "你" * 70,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,19 @@ class EngineProof:
     def equal(self) -> int:
         """How many classes hold, the plain ones first of all."""
         return sum((len(PLAIN) if kind in PLAIN else 1) * one.holds for kind, one in self.classes.items())
+
+
+def references_for(jinja: JinjaTemplate) -> tuple[Reference, ...]:
+    """What transformers renders of the corpus, and of some texts more that tell engines apart."""
+    known = References(jinja)
+    return (*known.plain, *known.others, *(refer(jinja, one) for one in _telling()))
+
+
+def _telling() -> Iterator[Conversation]:
+    for text in _TELLING:
+        yield conversation(ODD_KIND, ("s", text), ("u", text))
+        yield conversation(ODD_KIND, ("u", text), ("a", text), ("u", text))
+        yield conversation(ODD_KIND, ("u", "Hi"), ("a", text))
 
 
 def engine_proof(
@@ -51,8 +74,7 @@ def engine_proof(
     answer is one to continue. `spread` maps it over conversations (a pool's `map`). A leading BOS is taken off both
     sides. Other errors of `render` pass.
     """
-    known = References(jinja)
-    held = list(references if references is not None else (*known.plain, *known.others))
+    held = list(references if references is not None else references_for(jinja))
 
     def rendered(one: Conversation) -> str:
         try:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from conch_ollama.chat_template.compare import Reference, References, is_dated, refer
-from conch_ollama.chat_template.conversations import Conversation, conversation
-from conch_ollama.chat_template.engines import engine_proof
+from conch_ollama.chat_template.compare import Reference, is_dated, refer
+from conch_ollama.chat_template.conversations import PLAIN, Conversation, conversation
+from conch_ollama.chat_template.engines import engine_proof, references_for
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.plain_jinja import plain_jinjas
 from conch_ollama.chat_template.plain_jinja_rewrite import rewrite
@@ -19,7 +19,8 @@ from conch_ollama.chat_template.verdicts import EQUAL, REFUSED
 from conch_ollama.errors import BadTemplateError
 
 _MARK = "ZqS0qZ"
-_QUESTION = conversation("", ("u", "Hi"))
+#: Asked to find out what an engine says by itself.
+QUESTION = conversation("", ("u", "Hi"))
 
 
 @dataclass(frozen=True)
@@ -30,33 +31,34 @@ class Candidate:
     changes: tuple[str, ...]
 
 
-def candidates(jinja: JinjaTemplate) -> Iterator[Candidate]:
+def candidates(jinja: JinjaTemplate, *, thinking: bool | None = None) -> Iterator[Candidate]:
     """Each renders, for transformers, the corpus as `jinja` does: first those that render all of it alike, then plain
-    ones, which know nothing of tools. Raises BadTemplateError where the template refuses one question."""
-    known = References(jinja)
-    references = (*known.plain, *known.others)
+    ones, which know nothing of tools. `thinking`: the engine says this of it where nothing is said, and the template
+    tells that apart. Raises BadTemplateError where the template refuses one question."""
+    references = references_for(jinja)
+    plain = [one for one in references if one.conversation.kind in PLAIN]
     told = refer(jinja, conversation("", ("s", _MARK), ("u", "Hi"))).text
     dropped = told is not None and _MARK not in told
+    values = dict.fromkeys((thinking, None, True, False)) if "enable_thinking" in jinja.source else (None,)
     held = [jinja.source]
-    for thinking in _thinking(jinja):
-        found = rewrite(jinja.source, system_is_dropped=dropped, thinking_left_open=thinking)
+    for value in values:
+        found = rewrite(jinja.source, system_is_dropped=dropped, thinking_left_open=value)
         if found.source not in held and is_same(jinja, found.source, references):
             yield Candidate(found.source, found.changes)
         held.append(found.source)
     for source in plain_jinjas(jinja):
-        for thinking in _thinking(jinja):
-            found = rewrite(source, system_is_dropped=dropped, thinking_left_open=thinking)
-            if not is_same(jinja, found.source, known.plain):
+        for value in values:
+            found = rewrite(source, system_is_dropped=dropped, thinking_left_open=value)
+            if not is_same(jinja, found.source, plain):
                 break
             yield Candidate(found.source, ("written anew, without tools", *found.changes))
 
 
-def _thinking(jinja: JinjaTemplate) -> tuple[bool | None, ...]:
-    """Which value of enable_thinking may count as none given, the likeliest first: llama.cpp's own is mostly true."""
-    if "enable_thinking" not in jinja.source:
-        return (None,)
-    said, asked = (refer(jinja, replace(_QUESTION, think=think)) for think in (None, True))
-    return (None, True, False) if said.text == asked.text else (True, None, False)
+def thinking_said(jinja: JinjaTemplate, rendered: str) -> bool | None:
+    """What the engine that rendered the QUESTION so says of thinking by itself, if the template tells that apart."""
+    open_ = refer(jinja, QUESTION).text
+    said = {value: refer(jinja, replace(QUESTION, think=value)).text for value in (True, False)}
+    return next((value for value, text in said.items() if rendered == text != open_), None)
 
 
 def is_same(jinja: JinjaTemplate, source: str, references: Sequence[Reference]) -> bool:

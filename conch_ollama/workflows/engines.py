@@ -7,20 +7,20 @@ some. A template that stops or breaks llama.cpp is a verdict, never an error of 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conch_ollama.chat_template.compare import Reference, References
+from conch_ollama.chat_template.compare import Reference
 from conch_ollama.chat_template.conversations import conversation
-from conch_ollama.chat_template.engines import EngineProof, engine_proof
+from conch_ollama.chat_template.engines import EngineProof, Render, engine_proof, references_for
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.plain_jinja_candidates import Candidate, candidates
+from conch_ollama.chat_template.plain_jinja_candidates import QUESTION, candidates, thinking_said
 from conch_ollama.chat_template.record import conversation_value
 from conch_ollama.chat_template.verdicts import ClassVerdict
-from conch_ollama.errors import RuntimeFailedError
+from conch_ollama.errors import BadTemplateError, RuntimeFailedError
 from conch_ollama.workflows.template_carrier import TEMPLATE_KEY
 from conch_ollama.workflows.template_engine import TemplateEngine, engine_version
 
@@ -28,6 +28,16 @@ LLAMA_CPP = "llama.cpp"
 _THREADS = 4
 #: Seconds after which no further words are tried.
 _ENOUGH = 12.0
+
+
+@dataclass(frozen=True)
+class EngineVerdict:
+    """`continued`: whether llama.cpp's own way to continue an answer comes to the same prompt, None where it was not
+    reached. `thinking`: what llama.cpp says of it by itself, if the template tells that apart."""
+
+    proof: EngineProof
+    continued: ClassVerdict | None = None
+    thinking: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +66,11 @@ def engine_verdicts(
     """
     jinja = JinjaTemplate(source, bos_token=bos_token, eos_token=eos_token, special_tokens=special_tokens)
     jinja.render(conversation("", ("u", "Hi")).messages)  # before llama.cpp gets to see it: what is hostile ends here
-    known = References(jinja)
-    references = (*known.plain, *known.others)
+    references = references_for(jinja)
     templates = {TEMPLATE_KEY: source} if gguf is None else _templates_of(gguf)
-    proof, continued = prove_in_llama_cpp(jinja, templates, references)
-    better = correction(jinja, proof, references) if correct and not _is_whole(proof) else None
+    verdict = prove_in_llama_cpp(jinja, templates, references)
+    proof = verdict.proof
+    better = correction(jinja, verdict, references) if correct and not _is_whole(proof) else None
     found: dict[str, Any] = {
         "proven": proof.proven,
         "classes": {kind: _class_value(one) for kind, one in proof.classes.items()},
@@ -71,45 +81,51 @@ def engine_verdicts(
     if better:
         found["changes"] = list(better.changes)
         found["corrected_classes"] = {kind: _class_value(one) for kind, one in better.proof.classes.items()}
-    if continued is not None:
-        found["prefill_by_server"] = _class_value(continued)
+    if verdict.continued is not None:
+        found["prefill_by_server"] = _class_value(verdict.continued)
     return {LLAMA_CPP: found}
 
 
 def prove_in_llama_cpp(
-    jinja: JinjaTemplate, templates: Mapping[str, str], references: tuple[Reference, ...]
-) -> tuple[EngineProof, ClassVerdict | None]:
-    """The proof of what llama.cpp makes of `templates`, and the verdict on its own way to continue an answer."""
+    jinja: JinjaTemplate, templates: Mapping[str, str], references: Sequence[Reference]
+) -> EngineVerdict:
+    """What llama.cpp makes of `templates`, held against `jinja`."""
     try:
         with (
             TemplateEngine(templates, bos_token=jinja.bos_token, eos_token=jinja.eos_token) as engine,
             ThreadPoolExecutor(_THREADS) as pool,
         ):
-            proof = engine_proof(
-                jinja, engine.render, bos_token=jinja.bos_token, references=references, spread=pool.map
-            )
+
+            def prove(render: Render, held: Sequence[Reference]) -> EngineProof:
+                return engine_proof(jinja, render, bos_token=jinja.bos_token, references=held, spread=pool.map)
+
+            proof = prove(engine.render, references)
             prefills = [one for one in references if one.conversation.kind == "prefill"]
-            continued = engine_proof(
-                jinja, engine.continue_answer, bos_token=jinja.bos_token, references=prefills, spread=pool.map
-            )
-            return proof, continued.classes.get("prefill")
+            continued = prove(engine.continue_answer, prefills).classes["prefill"]
+            said = None
+            if "enable_thinking" in jinja.source and not proof.proven:
+                said = thinking_said(jinja, engine.render(QUESTION))
+            return EngineVerdict(proof, continued, said)
     except RuntimeFailedError as err:
-        said = _last_error(err.hint or "")
-        return EngineProof(False, {}, f"{err.message}: {said}" if said else err.message), None
+        said_last = _last_error(err.hint or "")
+        reason = f"{err.message}: {said_last}" if said_last else err.message
+    except BadTemplateError as err:
+        reason = err.message
+    return EngineVerdict(EngineProof(False, {}, reason))
 
 
-def correction(jinja: JinjaTemplate, proof: EngineProof, references: tuple[Reference, ...]) -> Corrected | None:
+def correction(jinja: JinjaTemplate, verdict: EngineVerdict, references: Sequence[Reference]) -> Corrected | None:
     """Other words for the template that are proven in llama.cpp, and equal in more classes than the template is."""
     best: Corrected | None = None
     began = time.monotonic()
-    for one in candidates(jinja):
-        made = _corrected(jinja, one, references)
-        known = best.proof if best else proof
-        if made.proof.proven and (not known.proven or made.proof.equal > known.equal):
-            best = made
-        if best is not None and (_is_whole(best.proof) or best is not made):
+    for one in candidates(jinja, thinking=verdict.thinking):
+        proof = prove_in_llama_cpp(jinja, {TEMPLATE_KEY: one.source}, references).proof
+        known = best.proof if best else verdict.proof
+        is_better = proof.proven and (not known.proven or proof.equal > known.equal)
+        if best is not None and not is_better:
             break
-        if time.monotonic() - began > _ENOUGH:
+        best = Corrected(one.source, proof, one.changes) if is_better else best
+        if (best is not None and _is_whole(best.proof)) or time.monotonic() - began > _ENOUGH:
             break
     return best
 
@@ -120,11 +136,6 @@ def corrected_jinja(source: str, *, bos_token: str, eos_token: str) -> str | Non
     found = engine_verdicts(source, bos_token=bos_token, eos_token=eos_token)
     text: str | None = found[LLAMA_CPP]["corrected"]
     return text
-
-
-def _corrected(jinja: JinjaTemplate, one: Candidate, references: tuple[Reference, ...]) -> Corrected:
-    proof, _ = prove_in_llama_cpp(jinja, {TEMPLATE_KEY: one.source}, references)
-    return Corrected(one.source, proof, one.changes)
 
 
 def _is_whole(proof: EngineProof) -> bool:

@@ -101,14 +101,15 @@ def test_the_template_sees_the_tokens_as_they_are(bos: str, eos: str) -> None:
 
 @pytest.mark.bad_input("a chat template that fails on every question")
 def test_a_template_that_transformers_can_not_render_never_reaches_llama_cpp() -> None:
-    with pytest.raises(BadTemplateError, match="nothing.at.all|undefined"):
+    with pytest.raises(BadTemplateError, match="undefined"):
         verdict("{{ nothing.at.all }}")
 
 
 @pytest.mark.bad_input("a chat template without end, which only llama.cpp gets to see")
 def test_a_template_without_end_is_ended() -> None:
-    endless = "{% if datetime is defined %}{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{% endif %}"
-    with pytest.raises(RuntimeFailedError, match="llama.cpp does not load the template"):
+    loops = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    endless = "{% if datetime is defined %}" + loops + "{% endif %}"
+    with pytest.raises(RuntimeFailedError, match="does not load the template"):
         TemplateEngine({TEMPLATE_KEY: endless}, bos_token=BOS, eos_token=EOS, patience=1.0)
 
 
