@@ -16,7 +16,7 @@ from conch_ollama.chat_template.ollama_render import OllamaTemplate
 from conch_ollama.chat_template.ollama_tree import tool_call_tag
 from conch_ollama.chat_template.ollama_values import LATEST, V0_9_3, Version
 from conch_ollama.chat_template.tool_conversations import BY_ID, CALLED, DECLARED, SIDE_BY_SIDE, WITH_THOUGHTS
-from conch_ollama.chat_template.verdicts import DIFFERS, EQUAL_JSON, REFUSED, ClassVerdict, Server
+from conch_ollama.chat_template.verdicts import DIFFERS, EQUAL, EQUAL_JSON, REFUSED, ClassVerdict, Server
 from tests.chat_template.references import index
 
 ID = "call12345"
@@ -27,8 +27,6 @@ MARKS = {"qwen2.5": "<tool_call>", "qwq": "<tool_call>", "llama3.1": "{", "falco
 BEYOND = {
     "hermes-2-pro": "tools declared otherwise than as JSON",
     "glm-4.6": "calls of tools that are not printed as JSON",
-    "minicpm5": "calls of tools that are not printed as JSON",
-    "glm-4-0414": "tools declared otherwise than as JSON",
 }
 
 DECLARED_IN_SYSTEM = (
@@ -169,14 +167,43 @@ def test_what_is_beyond_it_is_said_and_leaves_no_capability(name: str) -> None:
     assert "tools" not in go_capabilities(OllamaTemplate(made.template))
 
 
-@pytest.mark.parametrize("version", [V0_9_3, LATEST], ids=["0.9.3", "latest"])
-@pytest.mark.parametrize("name", MADE_UP)
+@pytest.mark.parametrize(
+    ("name", "version"), [*((name, LATEST) for name in MADE_UP), ("array in the system text", V0_9_3)]
+)
 def test_made_up_tools_are_compiled(name: str, version: Version) -> None:
     jinja = made_up(name)
     found = verdicts(jinja, compiled(jinja).template, Server(add_bos=False, bos=""), version)
     kinds = [DECLARED, CALLED, BY_ID, WITH_THOUGHTS, *([SIDE_BY_SIDE] if version == LATEST else [])]
     for kind in kinds:
         assert found[kind].verdict == EQUAL_JSON, found[kind].diff
+
+
+def test_calls_of_a_template_that_takes_one_at_a_time_are_whole() -> None:
+    template = of_model("llama3.1")[0].template
+    assert '"parameters": {{ json .Function.Arguments }}}' in template
+
+
+@pytest.mark.parametrize(
+    ("turn", "shown"),
+    [
+        ("{{- '<' + m.role + '>' + m.content }}", True),
+        ("{{- '<' + m.role + '>' + m.content | trim }}", True),
+        ("{%- if m.role != 'tool' %}{{- '<' + m.role + '>' + m.content }}{%- endif %}", False),
+    ],
+    ids=["any role", "any role, trimmed", "dropped"],
+)
+def test_results_where_no_tools_are_shown(turn: str, shown: bool) -> None:
+    loop = "{%- for m in messages %}" + turn + "{%- endfor %}"
+    for prompt in (
+        "{%- if add_generation_prompt %}{{- '<assistant>' }}{%- endif %}",
+        "{%- if add_generation_prompt and messages[-1].role == 'user' %}{{- '<assistant>' }}{%- endif %}",
+    ):
+        jinja = JinjaTemplate(loop + prompt)
+        made = compiled(jinja)
+        assert ('eq .Role "tool"' in made.template) == shown
+        found = verdicts(jinja, made.template, Server(add_bos=False, bos=""), LATEST)
+        assert {found[kind].verdict for kind in TOOL_KINDS} == {EQUAL}, found
+        assert go_capabilities(OllamaTemplate(made.template)) == frozenset()
 
 
 def test_without_tools_if_that_is_asked_for() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from conch_ollama.chat_template.compiler import conditions
 from conch_ollama.chat_template.compiler.conditions import Conditions, Known, all_of, any_of, bare, negated
+from conch_ollama.chat_template.compiler.counts import MARK
 from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_variables, tests, where
 from conch_ollama.chat_template.compiler.emit_tools import write_calls, write_result, write_tools
 from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right
@@ -46,6 +47,7 @@ class _Emitter:
         self.thinking = thinking
         self.out = Writer()
         self.trimmed = False
+        self.in_prompt = False
         inline = in_the_loop(model)
         self.inline_system = inline is not None
         if inline is not None:
@@ -134,8 +136,12 @@ class _Emitter:
         grouped = model.results is not None and model.results.between is not None
         if grouped:
             out.code('$before := ""')
+        if model.count is not None:
+            model.count.begin(out)
         out.code("range $i, $_ := .Messages")
         out.code("$last := eq (len (slice $.Messages $i)) 1")
+        if model.count is not None:
+            model.count.step(out)
         turns = {"user": model.user, **({"assistant": model.assistant} if model.assistant else {})}
         self.trimmed = self._texts(turns, asked)
         for number, (role, turn) in enumerate(turns.items()):
@@ -160,7 +166,9 @@ class _Emitter:
         with out.block(
             f"if and $last {'(ne .Role {})' if prompted else '(not (eq .Role {} {}))'}".format(*_UNPROMPTED)
         ):
+            self.in_prompt = True
             self._prompt(model.prompt, asked)
+            self.in_prompt = False
         if self.thinking:
             out.comment("Never printed: from this Ollama learns the tags of a thought.")
             out.code("if false")
@@ -257,4 +265,12 @@ class _Emitter:
             elif isinstance(piece, ToolList):
                 write_tools(self.out, piece)
             else:
-                self.out.text(piece)
+                self._text(piece)
+
+    def _text(self, text: str) -> None:
+        """A literal, with what is counted in it."""
+        count = self.model.count
+        for number, part in enumerate(text.split(MARK) if count is not None else [text]):
+            if number and count is not None:
+                self.out.value(count.expression(self.in_prompt))
+            self.out.text(part)

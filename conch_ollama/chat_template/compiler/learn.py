@@ -6,9 +6,11 @@ Concludes from a few probes to all conversations, so it may be wrong: whoever us
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from conch_ollama.chat_template.compiler.counts import COUNTS
 from conch_ollama.chat_template.compiler.learn_system import TEXTS, SystemLearner, between, filled, no_trim, said
 from conch_ollama.chat_template.compiler.learn_tools import PROBED_TOOLS, ToolLearner, are_shown, results_alone
 from conch_ollama.chat_template.compiler.model import (
@@ -30,6 +32,7 @@ from conch_ollama.chat_template.compiler.trims import SPACE, Trim, fitting
 from conch_ollama.chat_template.conversations import EDGES, ODD, THOUGHTS
 
 T = TypeVar("T")
+MANY_TURNS = "depends on how many turns there are"
 BLANKS = tuple(text for text in ODD if text and not text.strip())
 _BOTH = Trim(SPACE, SPACE)
 
@@ -58,6 +61,19 @@ class _State:
 
 
 def learn(probe: Probe, *, tools: bool = True) -> Model:
+    """As `_learn`; where something hangs on how many turns there are, once more with what is counted taken out."""
+    try:
+        return _learn(probe, tools=tools)
+    except NotExpressibleError as err:
+        if not err.found.construct.endswith(MANY_TURNS):
+            raise
+        for count in COUNTS:
+            with suppress(NotExpressibleError):
+                return replace(_learn(probe.counting(count), tools=False), count=count)
+        raise
+
+
+def _learn(probe: Probe, *, tools: bool) -> Model:
     """With `tools` if the template shows them and it can be learnt how, else without.
 
     Raises NotExpressibleError where the template does not fit the model, BadTemplateError where it refuses all."""
@@ -271,7 +287,7 @@ def _prompt_of(observations: Sequence[Observation]) -> str:
 def _same(known: object, new: object, what: str) -> None:
     if known != new:
         raise NotExpressibleError(
-            f"{what} depends on how many turns there are", "only first, last and other turns differ"
+            f"{what} {MANY_TURNS}", "only first, last and other turns differ"
         )
 
 

@@ -81,6 +81,9 @@ class ToolLearner:
         ends += [spoken[1]] if spoken is not None else []
         before = _common_suffix(ends)
         rest = separator[: len(separator) - len(before)] if separator is not None else ""
+        if separator is None:  # one call at a time: each closes what it opens
+            opened = before + one.middle
+            rest = "}" * (opened.count("{") - opened.count("}"))
         after = _common_prefix(rest, end)
         lead = one.before[: len(one.before) - len(before)]
         opening = lead[len(_common_prefix(lead, self.lead)) :]
@@ -95,7 +98,7 @@ class ToolLearner:
             before=before,
             middle=one.middle,
             after=after,
-            separator=rest[len(after) :],
+            separator=rest[len(after) :] if separator is not None else "",
             tail=end[len(after) :],
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from conch_ollama.chat_template.compiler.counts import Count
 from conch_ollama.chat_template.compiler.trims import Trim
 
 T = TypeVar("T", bound=Hashable)
@@ -181,6 +182,7 @@ class Model:
     calls: Calls | None = None
     results: Results | None = None
     beyond: NotExpressible | None = None
+    count: Count | None = None
 
 
 @dataclass(frozen=True)

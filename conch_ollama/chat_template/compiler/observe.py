@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conch_ollama.chat_template.compiler.counts import counted
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape, parts_of, taken_apart
 
 SHAPES = tuple((users, prefill) for users in (1, 2, 3, 4) for prefill in (False, True))
@@ -47,7 +48,7 @@ def _observe(probe: Probe, shapes: Sequence[Shape]) -> list[Observation]:
         text = probe.render(shape.messages())
         if text is not None:
             found.append(_observation(probe, shape, text))
-    return found
+    return counted(found, probe.count) if probe.count is not None else found
 
 
 def _observation(probe: Probe, shape: Shape, text: str) -> Observation:

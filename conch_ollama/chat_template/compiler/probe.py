@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from conch_ollama.chat_template.compiler.counts import Count
 from conch_ollama.chat_template.compiler.model import NotExpressibleError
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadTemplateError
@@ -73,12 +74,19 @@ class Probe:
     def __init__(self, jinja: JinjaTemplate, *, add_bos: bool, bos_token: str) -> None:
         self.jinja = jinja
         self.tools: Sequence[Message] | None = None
+        self.count: Count | None = None
         self.bos = bos_token if add_bos and self._writes(bos_token) else ""
 
     def with_tools(self, tools: Sequence[Message]) -> Probe:
         """The same, with these tools declared in every conversation."""
         other = copy.copy(self)
         other.tools = tools
+        return other
+
+    def counting(self, count: Count) -> Probe:
+        """The same, with the numbers of `count` taken out of what is observed."""
+        other = copy.copy(self)
+        other.count = count
         return other
 
     def _writes(self, bos: str) -> bool:
