@@ -18,7 +18,13 @@ from conch_ollama.workflows.claims import Claim, Claims, Verification
 from conch_ollama.workflows.events import Events, Silent
 from conch_ollama.workflows.folders import REPORT
 from conch_ollama.workflows.model_facts import ModelFacts
-from conch_ollama.workflows.verify_gguf import check_origin, check_structure, own_origin, plain_metadata
+from conch_ollama.workflows.verify_gguf import (
+    check_origin,
+    check_safetensors,
+    check_structure,
+    own_origin,
+    plain_metadata,
+)
 from conch_ollama.workflows.verify_sources import check_adapters, check_base, check_weights
 from conch_ollama.workflows.verify_template import Proofs, check_alone, check_jinja, check_modelfile, check_record
 
@@ -119,7 +125,9 @@ class _Check:
             claims.unknown(_BYTES, note)
         else:
             self._bytes(path, entry, claims)
-        if path.suffix == ".gguf" and check_structure(path, claims):
+        if path.suffix == ".safetensors":
+            check_safetensors(path, claims)
+        elif path.suffix == ".gguf" and check_structure(path, claims):
             self._gguf(path, entry, claims)
 
     def _bytes(self, path: Path, entry: Mapping[str, Any], claims: Claims) -> None:
@@ -143,12 +151,16 @@ class _Check:
             claims.fails("its metadata can be read", err.message)
 
     def _modelfiles(self) -> None:
-        for name in self.report.get("modelfiles") or []:
-            claims = self._claims(str(name))
-            path = self.folder / str(name)
-            if not path.is_file():
+        listed = [str(name) for name in self.report.get("modelfiles") or []]
+        there = sorted(path.name for path in self.folder.glob("Modelfile*") if path.is_file())
+        for name in dict.fromkeys((*listed, *there)):
+            claims = self._claims(name)
+            path = self.folder / name
+            if name not in there:
                 claims.fails("it is there", "export.json names it, and it is not there")
                 continue
+            if name not in listed and self.only is None:
+                claims.fails("export.json knows it", "it came from elsewhere, or was left out there")
             try:
                 modelfile = load(path)
             except (BadModelfileError, NotFoundError) as err:

@@ -14,6 +14,7 @@ import numpy as np
 
 from conch_ollama.errors import BadFileError, ConchError, NotFoundError, UnknownTypeError
 from conch_ollama.formats.gguf_reader import GGUFFile, GGUFTensor
+from conch_ollama.formats.safetensors import SafetensorsFile
 from conch_ollama.quantize.recipes import FILE_TYPES
 from conch_ollama.workflows.claims import Claims
 
@@ -39,6 +40,16 @@ def check_structure(path: Path, claims: Claims) -> bool:
     except (BadFileError, NotFoundError) as err:
         claims.fails(STRUCTURE, err.message)
     return False
+
+
+def check_safetensors(path: Path, claims: Claims) -> None:
+    """Whether the header fits the file: of a merged folder, which is written beside the GGUF on request."""
+    claim = "the safetensors file is whole"
+    try:
+        with SafetensorsFile(path) as file:
+            claims.holds(claim, f"{len(file.tensors)} tensors")
+    except (BadFileError, NotFoundError) as err:
+        claims.fails(claim, err.message)
 
 
 def _check_values(file: GGUFFile, claims: Claims) -> None:

@@ -279,6 +279,32 @@ def test_a_bad_modelfile(copy: Path, text: str, claim: str) -> None:
     assert [name for name, said, _ in failed(copy) if said.startswith(claim)] == ["Modelfile"]
 
 
+@pytest.mark.bad_input("verify: a Modelfile that export.json does not name")
+def test_a_modelfile_more(copy: Path) -> None:
+    """Else a forger would only have to leave it out of the list."""
+    change_report(copy, lambda report: report.update(modelfiles=["Modelfile.f32"]))
+    swap_template(copy, "{{ .Prompt }}")
+    assert {(name, claim) for name, claim, _ in failed(copy)} >= {
+        ("Modelfile", "export.json knows it"),
+        ("Modelfile", "TEMPLATE renders what the GGUF's own chat template renders"),
+    }
+
+
+@pytest.mark.bad_input("verify: a merged folder that is cut short")
+def test_a_merged_folder(tmp_path: Path) -> None:
+    from conch_ollama.workflows.export import export
+
+    base = write_model(tmp_path / "base")
+    out = export(base, types=["q8_0"], name="m", out=tmp_path / "out", hugging_face=True, check=False).folder
+    assert verify(out).holds
+    shard = out / "hf" / "model.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert {claim for name, claim, _ in failed(out) if name == "hf/model.safetensors"} >= {
+        "the safetensors file is whole",
+        "its size is that of export.json",
+    }
+
+
 @pytest.mark.bad_input("verify: the adapter that is given is another one")
 def test_another_adapter(exported: ExportResult, tmp_path: Path) -> None:
     other = write_adapter(tmp_path / "other", config(), seed=5)
