@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from conch_ollama.errors import NotFoundError
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.formats.metadata import Metadata
 from conch_ollama.runtimes.protocol import ModelCard
@@ -38,7 +40,19 @@ class GGUFFacts:
 
 
 def read_facts(path: Path) -> GGUFFacts:
-    """Facts of the file. Raises NotFoundError, BadGGUFError, TruncatedFileError."""
+    """Facts of the file, read once as long as it does not change.
+
+    Raises NotFoundError, BadGGUFError, TruncatedFileError.
+    """
+    try:
+        stat = path.stat()
+    except OSError as err:
+        raise NotFoundError(f"{path} cannot be read: {err.strerror}") from err
+    return _read(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, size: int, modified_ns: int) -> GGUFFacts:
     with GGUFFile(path) as file:
         metadata = file.metadata
         architecture = str(_get(metadata, "general.architecture", ""))
@@ -53,8 +67,8 @@ def read_facts(path: Path) -> GGUFFacts:
             embedding_length=int(_get(metadata, f"{own}embedding_length", 0)),
             quantization=_quantization(_get(metadata, "general.file_type", None)),
             size=file.size,
-            digest=_digest(path, file),
-            modified=path.stat().st_mtime,
+            digest=_digest(path, file, size, modified_ns),
+            modified=modified_ns / 1e9,
             template=template,
             license=str(_get(metadata, "general.license", "")),
             capabilities=_capabilities(architecture, template, metadata, pooling),
@@ -120,10 +134,9 @@ def _vocabulary(file: GGUFFile) -> int:
     return embedding.rows if embedding is not None and embedding.shape else 0
 
 
-def _digest(path: Path, file: GGUFFile) -> str:
+def _digest(path: Path, file: GGUFFile, size: int, modified_ns: int) -> str:
     """64 hexadecimal digits that change with the file."""
-    stat = path.stat()
-    found = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+    found = hashlib.sha256(f"{size} {modified_ns}".encode())
     with path.open("rb") as header:
         found.update(header.read(min(file.data_offset, 16 << 20)))
     return found.hexdigest()

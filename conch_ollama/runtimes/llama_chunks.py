@@ -1,17 +1,13 @@
-"""llama.cpp's stream, put right without parsing it: the model's name, and one time of creation throughout.
-
-llama.cpp stamps each chunk with the time of its own; clients may take `created` for part of the answer's identity. In
-JSON text `"created":` can only be a key: inside a string its quotes would be escaped.
-"""
+"""llama.cpp's stream, put right without parsing it: the model's name, and one time of creation throughout."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from conch_ollama.runtimes.one_time import OneTime
 from conch_ollama.runtimes.protocol import Chunk
 
-_CREATED = b'"created":'
 _USAGE = b'"usage":{'
 
 
@@ -20,24 +16,17 @@ def with_name(raw: bytes, alias: str, name: str) -> bytes:
     return raw.replace(f'"model":{json.dumps(alias)}'.encode(), f'"model":{json.dumps(name)}'.encode())
 
 
-async def chat_chunks(events_data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
+async def chat_chunks(data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
     """Chunks of a chat."""
     before, after = (f'"model":{json.dumps(text)}'.encode() for text in (alias, name))
-    created = b""
-    async for data_line in events_data:
-        raw = data_line
-        at = raw.find(_CREATED) + len(_CREATED)
-        if at >= len(_CREATED):
-            if not created:
-                created = raw[at : at + 10]
-            elif not raw.startswith(created, at):
-                raw = raw[:at] + created + raw[at + 10 :]
-        yield Chunk(raw.replace(before, after, 1))
+    time = OneTime()
+    async for raw in data:
+        yield Chunk(time.into(raw).replace(before, after, 1))
 
 
-async def completion_chunks(events_data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
+async def completion_chunks(data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
     """Chunks of a plain completion; the usage, which llama.cpp puts into the last one, in one of its own."""
-    async for chunk in chat_chunks(events_data, alias, name):
+    async for chunk in chat_chunks(data, alias, name):
         if _USAGE not in chunk.raw or not chunk.data.get("choices"):
             yield chunk
             continue

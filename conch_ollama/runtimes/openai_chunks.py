@@ -1,7 +1,8 @@
 """A foreign OpenAI stream, put right where it differs from the reference: most chunks pass as they came.
 
-The model's name becomes ours; a role stands in the first chunk only (Ollama's /v1 sends one in each); a finish has no
-content and no usage beside it, the usage has no choices. In JSON text a key with its quotes can't be part of a string.
+The model's name becomes ours, the time of creation one; a role stands in the first chunk only (Ollama's /v1 sends one
+in each); a finish has no content and no usage beside it, the usage has no choices. In JSON text a key with its quotes
+can't be part of a string.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from conch_ollama.errors import ConchError, RuntimeFailedError, RuntimeRefusedError
+from conch_ollama.runtimes.one_time import OneTime
 from conch_ollama.runtimes.protocol import Chunk
 
 _ROLES = (b'"role":"assistant",', b'"role": "assistant", ')
@@ -21,7 +23,9 @@ async def tidy_chunks(data: AsyncIterator[bytes], model: str) -> AsyncGenerator[
     """Chunks of a chat or a plain completion. Raises what an error event says."""
     names: list[tuple[bytes, bytes]] = []
     begun = False
-    async for raw in data:
+    time = OneTime()
+    async for stamped in data:
+        raw = time.into(stamped)
         chunk = Chunk(raw)
         if b'"error"' in raw[:64] and "choices" not in _parsed(chunk):
             raise stream_error(chunk.data)

@@ -1,7 +1,7 @@
 """Servers somewhere else that speak OpenAI's dialect (vLLM, llama.cpp's, LM Studio, OpenAI, Azure) as a runtime.
 
 Several for one model: the least busy first; another is tried only before the first byte of an answer. Tested against
-llama.cpp's server and Ollama's /v1; not against vLLM, OpenAI or Azure themselves, whose paths, keys and chunks are
+llama.cpp's server, Ollama's /v1 and vLLM 0.32; not against OpenAI or Azure themselves, whose paths, keys and chunks are
 after their documents.
 """
 

@@ -174,11 +174,13 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ConchError:
         text = str(error["message"]) if isinstance(error, dict) else str(error)
         code = error.get("code") if isinstance(error, dict) else None
         kind = error.get("type") if isinstance(error, dict) else None
+        param = error.get("param") if isinstance(error, dict) else None
     except (ValueError, KeyError, TypeError):
         if status in {404, 405}:
             return NotSupportedError("the upstream has no such door")
-        text, code, kind = body[:200].decode("utf-8", "replace").strip() or f"HTTP {status}", None, None
-    if "exceed_context_size_error" in {code, kind}:
+        text, code, kind, param = body[:200].decode("utf-8", "replace").strip() or f"HTTP {status}", None, None, None
+    # llama.cpp's type, vLLM's parameter
+    if kind == "exceed_context_size_error" or param == "input_tokens":
         code = "context_length_exceeded"
     return _error(status, text, code if isinstance(code, str) else kind, headers)
 
@@ -192,5 +194,7 @@ def _error(status: int, text: str, kind: Any, headers: Mapping[str, str]) -> Con
     if status in {404, 501}:
         return {404: NotFoundError, 501: NotSupportedError}[status](f"the upstream: {text}")
     if 400 <= status < 500:
-        return RuntimeRefusedError(text, status=status, kind=kind if isinstance(kind, str) else "invalid_request_error")
+        # OpenAI's kinds are lower case; others put the names of classes there.
+        named = isinstance(kind, str) and kind.replace("_", "").islower()
+        return RuntimeRefusedError(text, status=status, kind=kind if named else "invalid_request_error")
     return RuntimeFailedError(f"the upstream: {text} (HTTP {status})")

@@ -46,7 +46,7 @@ class Worker:
         self.plan = plan
         self.process = process
         self.users = 0
-        self.retiring = False
+        self.retiring = self.ending = False
         self.born = self.last_used = time.monotonic()
         self.expires = 0.0
         self.timer: asyncio.TimerHandle | None = None
@@ -256,6 +256,11 @@ class WorkerPool:
             self._spawn(self._end(worker))
 
     async def _end(self, worker: Worker) -> None:
+        """End the child; who comes second waits with the first."""
+        if worker.ending:
+            await worker.ended.wait()
+            return
+        worker.ending = True
         worker.last_words = worker.process.log_tail()
         await asyncio.to_thread(worker.process.close, 1.0)
         self._alive.discard(worker)
@@ -273,12 +278,13 @@ class WorkerPool:
         threading.Thread(target=wait, name=f"watch {worker.plan.name}", daemon=True).start()
 
     def _ended(self, worker: Worker) -> None:
-        if worker.retiring:
-            return
+        crashed = not worker.retiring
         worker.retiring = True
         self._cancel_timer(worker)
         self.broken(worker)
         self._spawn(self._end(worker))
+        if not crashed:
+            return
         seat = self._seats.get(worker.plan)
         self.restarts += 1
         if seat is None or self._closed:

@@ -14,6 +14,7 @@ from conch_ollama.runtimes.durations import keep_alive_seconds
 from conch_ollama.runtimes.gguf_card import read_facts
 from conch_ollama.runtimes.machine_fit import Machine, fit
 from conch_ollama.runtimes.ollama_cards import parameters, seconds
+from conch_ollama.runtimes.one_time import OneTime
 from tests.parts.scripted_gguf import scripted_gguf
 from tests.runtimes.places import HI, TEXT
 
@@ -182,3 +183,12 @@ def test_what_ollama_shows_of_parameters_and_times() -> None:
     assert seconds("2026-01-02T03:04:05.123456789+00:00") == pytest.approx(1767323045.123456)
     assert seconds("0001-01-01T00:00:00Z") == 0.0
     assert seconds(None) == 0.0
+
+
+@pytest.mark.parametrize("space", ["", " "])
+def test_one_time_of_creation(space: str) -> None:
+    time = OneTime()
+    chunks = [f'{{"a":"\\"created\\":5","created":{space}{1795515751 + n},"b":1}}'.encode() for n in range(3)]
+    assert [time.into(chunk) for chunk in chunks] == [chunks[0]] * 3
+    assert time.into(b'{"choices":[]}') == b'{"choices":[]}'
+    assert time.into(b'{"created":12}') == b'{"created":12}'

@@ -199,6 +199,13 @@ def test_what_openai_does_not_know_is_left_out_for_it() -> None:
     ("status", "body", "kind", "told"),
     [
         (400, {"error": {"message": "too long", "code": "context_length_exceeded"}}, RuntimeRefusedError, "too long"),
+        (
+            400,
+            {"error": {"message": "long", "type": "BadRequestError", "param": "input_tokens"}},
+            RuntimeRefusedError,
+            "long",
+        ),
+        (400, {"error": {"message": "bad", "type": "BadRequestError", "code": 400}}, RuntimeRefusedError, "bad"),
         (422, {"error": {"message": "no", "type": "invalid_request_error"}}, RuntimeRefusedError, "no"),
         (401, {"error": {"message": "bad key"}}, RuntimeFailedError, "our key"),
         (404, {"error": {"message": "no such model"}}, NotFoundError, "no such model"),
