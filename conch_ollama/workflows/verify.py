@@ -33,6 +33,7 @@ _GIVE = "give the folder that `conch export` wrote, or a GGUF"
 _SHAPES: Mapping[str, type] = {
     **{"base": dict, "adapters": list, "template": dict, "versions": dict, "modelfiles": list, "datasets": list},
     **{"template.classes": dict, "template.trained": dict, "template.stops": list, "template.not_equal": dict},
+    **{"template.plain_jinja": dict, "template.altered_by_ollama": dict},
 }
 _BYTES = "its bytes are those that export.json has the sha256 of"
 
