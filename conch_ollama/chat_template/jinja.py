@@ -55,6 +55,7 @@ class JinjaTemplate:
                 f"chat template (Jinja): {len(source)} characters of source, {LONGEST_SOURCE} are allowed"
             )
         self._now = now
+        self._purse: list[int] | None = None
         made = environment()
         try:
             self._template = made.from_string(source)
@@ -71,6 +72,18 @@ class JinjaTemplate:
         stopped = copy.copy(self)
         stopped._now = lambda: moment
         return stopped
+
+    def within(self, units: int) -> JinjaTemplate:
+        """The same template with so many units of work (see jinja_limits.py) for all its renderings together, those of
+        its copies too. Once they are spent each fails."""
+        metered = copy.copy(self)
+        metered._purse = [units]
+        return metered
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the work that was given to all renderings together is spent."""
+        return self._purse is not None and self._purse[0] < 0
 
     def render(
         self,
@@ -102,8 +115,11 @@ class JinjaTemplate:
         return _cut_at_tag(text, final) if continue_final_message else text
 
     def _run(self, variables: Mapping[str, Any]) -> str:
+        if self.is_spent:
+            raise BadTemplateError("chat template (Jinja): stopped, its renderings together do too much")
         context = cast("BoundedContext", self._template.new_context(dict(variables)))
         context.allow_for(variables["messages"])
+        allowed = context.left[0]
         try:
             context.spend(self._size)
             return context.collected(self._template.root_render_func(context))
@@ -119,6 +135,9 @@ class JinjaTemplate:
             ) from err
         except Exception as err:  # a stranger's program: whatever it runs into, it fails
             raise BadTemplateError(f"chat template (Jinja) fails: {type(err).__name__}: {_shortened(err)}") from err
+        finally:
+            if self._purse is not None:
+                self._purse[0] -= allowed - context.left[0]
 
     def _mark_final(self, chat: list[dict[str, Any]]) -> str:
         """Puts a tag behind the last message's text, and returns that text."""

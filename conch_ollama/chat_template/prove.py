@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar
 
 from conch_ollama.chat_template.candidates import default_system, texts
 from conch_ollama.chat_template.capabilities import jinja_capabilities
@@ -35,7 +36,10 @@ from conch_ollama.chat_template.verdicts import (
 )
 from conch_ollama.errors import BadTemplateError
 
+T = TypeVar("T")
 DATE = "date"
+#: Units of work (`jinja_limits.py`) for all renderings of a proof. Real templates need less than half of it.
+_WORK = 20_000_000
 #: Verdicts that no other template would better.
 _BEYOND = (ALTERED, NOT_EXPRESSIBLE)
 #: One of so many odd conversations is looked at in the search for the nearest template.
@@ -60,7 +64,7 @@ def prove(
     BadTemplateError where the Jinja refuses even a single question, or Ollama would refuse the TEMPLATE.
     """
     case = _Case.of(jinja, add_bos, bos_token, family, name, version, tokenizer)
-    return case.judged(template).proof
+    return case.checked(case.judged(template).proof)
 
 
 def best_template(
@@ -81,7 +85,15 @@ def best_template(
     BadTemplateError where the Jinja refuses even a single question.
     """
     case = _Case.of(jinja, add_bos, bos_token, family, name, version, tokenizer)
-    curated = _Curated(case, families)
+    try:
+        return case.checked(_best(case, families))
+    except BadTemplateError:
+        case.checked(None)  # the reason of all others
+        raise
+
+
+def _best(case: _Case, families: Sequence[Family] | None) -> Proof:
+    curated, jinja = _Curated(case, families), case.jinja
     found: list[Judged] = []
     for one in curated.holding():
         found.append(one)
@@ -142,8 +154,9 @@ class _Case:
         version: Version,
         tokenizer: Tokenizer | None,
     ) -> _Case:
-        dated = is_dated(jinja)
-        frozen = jinja.at(datetime.now()) if dated else jinja
+        metered = jinja.within(_WORK)
+        dated = is_dated(metered)
+        frozen = metered.at(datetime.now()) if dated else metered
         server = server_for(frozen, add_bos, bos, family, name)
         # The same bytes are the same tokens; only a BOS that is taken off can change what it stood before.
         cut = server.add_bos and bool(server.bos) and server.bos_is_written
@@ -152,6 +165,15 @@ class _Case:
     @property
     def jinja(self) -> JinjaTemplate:
         return self.references.jinja
+
+    def checked(self, proof: T) -> T:
+        """The proof. Raises BadTemplateError where the Jinja did more than a proof's renderings may do together."""
+        if self.jinja.is_spent:
+            raise BadTemplateError(
+                "chat template (Jinja): it does too much to be proven: more than a thousand prompts can need",
+                hint="a loop over more than the messages?",
+            )
+        return proof
 
     def subject(self, template: str) -> Subject:
         """Raises BadTemplateError where Ollama would refuse the template."""

@@ -173,3 +173,13 @@ def test_other_token_ids_of_the_same_text_are_shown() -> None:
     found = prove(jinja, CHATML, add_bos=True, bos_token="<s>", tokenizer=by_start)
     assert not found.proven
     assert "other token ids" in found.classes["user"].diff
+
+
+@pytest.mark.bad_input("a chat template that does as much as one rendering may, in every rendering")
+def test_a_template_that_does_too_much_for_a_proof() -> None:
+    slow = JinjaTemplate("{% for i in range(90000) %}{% endfor %}" + LOOP)
+    assert slow.render([{"role": "user", "content": "Hi"}])
+    with pytest.raises(BadTemplateError) as caught:
+        best_template(slow, add_bos=False, bos_token="")
+    assert "too much to be proven" in caught.value.message
+    assert slow.render([{"role": "user", "content": "Hi"}])  # the budget was the proof's
