@@ -10,7 +10,9 @@ import click
 from conch_ollama.cli import output
 
 file_option = click.option(
+    "--keys",
     "--file",
+    "file",
     type=click.Path(path_type=Path),
     default=Path("conch-keys.json"),
     show_default=True,

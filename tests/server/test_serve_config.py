@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,22 @@ def test_everything_that_it_may_hold(folder: Path) -> None:
     assert len(upstream.urls) == 2
     assert "s" * 40 not in repr(found) + models["cloud"].runtime
     assert found.max_loaded == 2
+
+
+def test_the_example_of_the_docs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_KEY", "k")
+    docs = (Path(__file__).parents[2] / "docs/serve.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", docs, re.DOTALL)
+    (folder / "out").mkdir()
+    (folder / "out" / "Modelfile").write_text("FROM ../model.gguf\n", encoding="utf-8")
+    (folder / "base.gguf").symlink_to(folder / "model.gguf")
+    found = plan(folder, text)
+    assert [(model.name, model.version) for model in found.llama] == [
+        ("magic-conch@v1", "v1"),
+        ("magic-conch@v2", "v2"),
+    ]
+    assert found.settings.routes[0] == Route("magic-conch", "magic-conch@v2")
+    assert set(found.settings.models) == {"magic-conch@v1", "magic-conch@v2", "sales", "general"}
 
 
 @pytest.mark.bad_input("keys of conch.toml that are misspelt or of another type")
