@@ -81,7 +81,7 @@ def _print(found: Diagnosis, fix: bool) -> None:
     for note in found.notes:
         output.line(f"  note: {note}")
     if found.healthy:
-        output.line("  healthy" if not found.mended else "  healthy now")
+        output.line("  no fault found" if found.notes else "  healthy now" if found.mended else "  healthy")
     elif not fix:
         output.note(f"next: conch doctor {found.name} --fix")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from conch_ollama.ollama.detection import detected_stops
@@ -10,6 +11,9 @@ from conch_ollama.tokenizers.vocabulary import Vocabulary
 from conch_ollama.workflows.model_facts import ModelFacts
 from conch_ollama.workflows.patient import DETECTED, MISSING_STOP, STOP_IN_TURN, Finding, Notes, Patient
 from conch_ollama.workflows.turns import Turns
+
+#: Plain words, or one or two signs: any answer may have them, and no template marks a turn with them alone.
+_WORDS = re.compile(r"[\w\s]+|[^\w<>\[\]|#@]{1,2}")
 
 
 def stop_faults(patient: Patient, turns: Turns | None, notes: Notes) -> Iterator[Finding]:
@@ -43,6 +47,8 @@ def occurs_inside(stop: str, turns: Turns) -> bool:
     """Whether a stop would cut a normal answer; what ends it is none, and what a turn's marker begins with neither."""
     if stop.strip() and turns.after.strip().startswith(stop.strip()):
         return False
+    if _WORDS.fullmatch(stop):
+        return True
     return any(stop in text.rstrip().removesuffix(stop or "\n") for text in turns.inside)
 
 

@@ -63,7 +63,8 @@ def _turns(render: Render, *, closed: bool = True) -> Turns | None:
         return None
     inside = [ORDINARY]
     if closed:
-        for message in ({"content": ORDINARY, "reasoning_content": ORDINARY}, {"content": "", "tool_calls": [_CALL]}):
+        calls = ({"content": "", "tool_calls": [_CALL]}, {"content": "", "tool_calls": [_CALL, _CALL]})
+        for message in ({"content": ORDINARY, "reasoning_content": ORDINARY}, *calls):
             inside += _inside(render, question, {"role": "assistant", **message}, after)
     return Turns(after, tuple(inside))
 
