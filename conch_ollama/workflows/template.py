@@ -5,8 +5,8 @@ Joins the rooms: reads the model's format, proves, asks the other engines. Print
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -134,9 +134,8 @@ def template(
     _ = chat.jinja  # a broken one is an error at once
     if not engines:
         return TemplateResult(prove_format(chat, name or chat.name, version=version))
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(_engines, chat)
-        return TemplateResult(prove_format(chat, name or chat.name, version=version), _answer(asked))
+    asked = _Asked(chat)
+    return TemplateResult(prove_format(chat, name or chat.name, version=version), asked.answer())
 
 
 def prove_format(chat: ChatFormat, name: str, *, version: Version = V0_9_3) -> Proven:
@@ -215,21 +214,31 @@ def writes_bos(jinja: JinjaTemplate, bos: str) -> bool:
     return False
 
 
-def _engines(chat: ChatFormat) -> Mapping[str, Any]:
-    from conch_ollama.workflows.engines import engine_verdicts
+class _Asked:
+    """Other engines, asked while the proof is made. Where that fails nobody waits for them."""
 
-    return engine_verdicts(
-        chat.source,
-        bos_token=chat.bos_token,
-        eos_token=chat.eos_token,
-        gguf=chat.gguf,
-        special_tokens=chat.special_tokens,
-    )
+    def __init__(self, chat: ChatFormat) -> None:
+        self._chat = chat
+        self._found: Mapping[str, Any] = {}
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
 
+    def answer(self) -> Mapping[str, Any]:
+        """Their verdicts. They are a supplement: one that can't be asked is said, and the proof stands."""
+        self._thread.join()
+        return self._found
 
-def _answer(asked: Future[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Other engines are a supplement: one that can't be asked is said, and the proof stands."""
-    try:
-        return asked.result()
-    except (ConchError, ImportError) as err:
-        return {"llama.cpp": {"proven": None, "reason": f"not asked: {err}"}}
+    def _ask(self) -> None:
+        chat = self._chat
+        try:
+            from conch_ollama.workflows.engines import engine_verdicts
+
+            self._found = engine_verdicts(
+                chat.source,
+                bos_token=chat.bos_token,
+                eos_token=chat.eos_token,
+                gguf=chat.gguf,
+                special_tokens=chat.special_tokens,
+            )
+        except (ConchError, OSError, ImportError) as err:
+            self._found = {"llama.cpp": {"proven": None, "reason": f"not asked: {err}"}}
