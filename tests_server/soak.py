@@ -56,10 +56,19 @@ class Result:
 
 
 @contextlib.contextmanager
-def serving(*args: str) -> Iterator[tuple[str, psutil.Process]]:
-    """`conch serve` as a process: its URL and itself."""
+def serving(*args: str, port: bool = True) -> Iterator[tuple[str, psutil.Process]]:
+    """`conch serve` as a process, on a free port or on the configuration's: its URL and itself."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "conch_ollama", "serve", *args, "--port", "0", "--log-level", "error"],
+        [
+            sys.executable,
+            "-m",
+            "conch_ollama",
+            "serve",
+            *args,
+            *(["--port", "0"] if port else []),
+            "--log-level",
+            "error",
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         encoding="utf-8",

@@ -97,19 +97,20 @@ class Registry:
 
     async def find(self, name: str | None, caller: Caller, address: Address | None) -> Served:
         """The model of that name for that caller. Raises Refusal (404) for one that it may not see, too."""
-        wanted = name or self._settings.default_model or self._only()
+        wanted = name or self._settings.default_model or self._only(caller, address)
         found = self._lookup(wanted, caller)
         if found is None:
             await self.refresh(_AGAIN_S)
-            wanted = wanted or self._only()
+            wanted = wanted or self._only(caller, address)
             found = self._lookup(wanted, caller)
         if found is None or not self._allowed(found, caller, address):
             raise model_not_found(wanted or "")
         # Clients look for the name that they asked for, tag and all.
         return replace(found, name=wanted) if wanted else found
 
-    def _only(self) -> str | None:
-        return next(iter(self._served)) if len(self._served) == 1 else None
+    def _only(self, caller: Caller, address: Address | None) -> str | None:
+        names = [name for name, served in self._served.items() if self._allowed(served, caller, address)]
+        return names[0] if len(names) == 1 else None
 
     def _lookup(self, name: str | None, caller: Caller) -> Served | None:
         if name is None:

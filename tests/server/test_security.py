@@ -119,6 +119,8 @@ def test_models_by_key_and_by_network(keyed) -> None:
     assert [m["id"] for m in running.client.get("/v1/models", headers=headers).json()["data"]] == ["sales-1"]
     assert [m["name"] for m in running.client.get("/api/tags", headers=headers).json()["models"]] == ["sales-1:latest"]
     assert chat(running, keys["sales"], "sales-1").status_code == 200
+    nameless = running.client.post("/v1/chat/completions", json={"messages": MESSAGES}, headers=headers)
+    assert nameless.json()["model"] == "sales-1", "the only one that it may use"
     hidden = chat(running, keys["sales"], "made")
     unknown = chat(running, keys["sales"], "nix!")
     assert hidden.status_code == unknown.status_code == 404
