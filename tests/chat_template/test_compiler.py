@@ -120,7 +120,7 @@ def test_white_space_is_pythons() -> None:
         ("{% for m in messages %}{{ m.content | length }}{% endfor %}", "not printed"),
         ("{% for m in messages %}{{ m.content | replace('a', 'b') }}{% endfor %}", "a change to the system's text"),
         (
-            "{% for m in messages %}[{{ loop.index }}]{{ m.content }}{% endfor %}",
+            "{% for m in messages %}[{{ loop.revindex }}]{{ m.content }}{% endfor %}",
             "depends on how many turns there are",
         ),
     ],

@@ -119,7 +119,7 @@ def test_tools_and_thinking_as_we_render_them(renderer: Renderer, name: str) -> 
     model = renderer.create(f"rendered-{name}", template)
     for one in CONVERSATIONS:
         if one.kind.startswith("tools"):
-            assert renderer.prompt(model, one) == render_chat(template, one.messages, tools=TOOLS)
+            assert renderer.prompt(model, one) == render_chat(template, one.messages, tools=one.tools)
     if name == "qwen3":
         question = conversation("", ("u", "Hi"))
         assert renderer.prompt(model, question, think=False) == render_chat(template, question.messages, think=False)

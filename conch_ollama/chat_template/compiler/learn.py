@@ -27,7 +27,7 @@ from conch_ollama.chat_template.compiler.model import (
     grow,
 )
 from conch_ollama.chat_template.compiler.observe import Observation, observe, observe_unasked, opening_of
-from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe
+from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape
 from conch_ollama.chat_template.compiler.trims import SPACE, Trim, fitting
 from conch_ollama.chat_template.conversations import EDGES, ODD, THOUGHTS
 
@@ -110,9 +110,24 @@ class _Learner(SystemLearner):
             raise NotExpressibleError("tools without an answer", "only conversations with answers are compiled")
         tail, lead, prompt = answered.tails[0], answered.leads[1], _prompt_of(states[0].observations)
         calls, results = ToolLearner(shown, tail, lead, prompt).learn()
-        return replace(self.model(states), calls=calls, results=results)
+        model = self.model((*states, *self._empty_with_tools(shown)))
+        return replace(model, calls=calls, results=results)
+
+    def _empty_with_tools(self, shown: Probe) -> list[_State]:
+        """An empty system text where tools are declared, if it does not count there as what it does elsewhere."""
+        if not self.present or (seen := shown.render(Shape("", 1).messages())) is None:
+            return []
+        place = frozenset(("system", "empty"))
+        mine = _State(place | {"tools"}, observe(shown, ""), None)
+        if self.empty == "apart":
+            return [mine]
+        other = shown.render(Shape(None if self.empty == "absent" else SYSTEM_MARK, 1).messages())
+        if other is None or seen == filled(other, ""):
+            return []
+        return [_State(place, observe(self.probe, ""), self.probe), mine]
 
     def model(self, more: Sequence[_State] = ()) -> Model:
+        empty = "apart" if any("empty" in state.place for state in more) else self.empty
         openings: dict[Place, Pieces] = {}
         turns: dict[str, dict[Place, _Seen]] = {"user": {}, "assistant": {}}
         prompts: dict[Place, Prompt] = {}
@@ -135,7 +150,7 @@ class _Learner(SystemLearner):
             user=self._turn("user", turns["user"]),
             assistant=self._turn("assistant", turns["assistant"]) if turns["assistant"] else None,
             prompt=_grown(prompts, "the generation prompt"),
-            systems=Systems(not self.present, self.empty, self.blank, self.system_trim, self.later_system()),
+            systems=Systems(not self.present, empty, self.blank, self.system_trim, self.later_system()),
             default_system=self.default_system(),
             between_turns=self._between_turns(),
             results=self._results(),
@@ -286,9 +301,7 @@ def _prompt_of(observations: Sequence[Observation]) -> str:
 
 def _same(known: object, new: object, what: str) -> None:
     if known != new:
-        raise NotExpressibleError(
-            f"{what} {MANY_TURNS}", "only first, last and other turns differ"
-        )
+        raise NotExpressibleError(f"{what} {MANY_TURNS}", "only first, last and other turns differ")
 
 
 def _grown(rows: Mapping[Place, T], what: str) -> Tree[T]:
