@@ -41,6 +41,8 @@ SEAMS = frozenset(
         """,
     )
 )
+#: Their empty thought ends where the answer begins, and then a thought in the last answer is let stand.
+OPEN = ("hy3", "mimo_v2")
 REASONING = [name for name in names() if formats()[name].is_reasoning]
 
 Turns = Sequence[str]
@@ -194,7 +196,7 @@ def _with_thoughts(name: str, template: Any) -> Iterator[tuple[Turns, Turns]]:
         yield turns, turns
     if "</think>" not in words[1]:  # others are not looked for
         return
-    for turns in THOUGHTS:
+    for turns in THOUGHTS[1:2] if name in OPEN else THOUGHTS:
         said = tuple(turn.replace("{0}", words[0]).replace("{1}", words[1]) for turn in turns)
         yield said, tuple(template.remove_thought(turn) if words[1] in turn else turn for turn in said)
 

@@ -165,7 +165,7 @@ def _result(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
 def _assistant(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
     form = parts.form
     if form.empty_thought:
-        yield from _without_thought(form, thoughts)
+        yield from _without_thought(parts, thoughts)
         if not thoughts.history_filled:
             yield "{%- if loop.last -%}"
         yield from _written(parts.thought, "", spaced(parts.user, parts.thought))
@@ -188,20 +188,29 @@ def _answer(parts: Parts, behind: Slots) -> Iterator[str]:
         yield "{%- endif -%}"
 
 
-def _without_thought(form: Format, thoughts: Thoughts) -> Iterator[str]:
+def _without_thought(parts: Parts, thoughts: Thoughts) -> Iterator[str]:
     """Takes a thought out of an answer, and line feeds in front where training did.
 
     Not as training does: it leaves a thought in its place, or takes out every one. Neither could be proven of a
     TEMPLATE, and Ollama hands out answers without their thoughts. Tags other than "</think>" are not looked for.
     """
-    places = {(True, True): None, (True, False): "not loop.last", (False, True): "loop.last", (False, False): ""}
-    where = places[thoughts.kept, thoughts.history_kept]
-    cuts = _END_OF_THOUGHT in form.thought_words[1]
-    if cuts and where != "":
-        found = f"{literal(_END_OF_THOUGHT)} in content"
-        where = found if where is None else f"{where} or {found}"
-    if where is None:
+    cuts = _END_OF_THOUGHT in parts.form.thought_words[1]
+    # Behind a tag of the template's own, transformers can't tell that one has gone from an answer to be continued.
+    cuts_last = cuts and not f"{parts.form.empty_thought}{parts.assistant.halves()[0]}".endswith(_END_OF_THOUGHT)
+    history, last = _taken_out(cuts, thoughts.history_kept), _taken_out(cuts_last, thoughts.kept)
+    if history == last:
+        yield from history
         return
+    for place, lines in (("not loop.last", history), ("loop.last", last)):
+        if lines:
+            yield f"{{%- if {place} -%}}"
+            yield from lines
+            yield "{%- endif -%}"
+
+
+def _taken_out(cuts: bool, kept: bool) -> list[str]:
     cut = f".split({literal(_END_OF_THOUGHT)})[-1]" if cuts else ""
     change = f"{{%- set content = content{cut}.lstrip('\\n') -%}}"
-    yield f"{{%- if {where} -%}}{change}{{%- endif -%}}" if where else change
+    if not kept:
+        return [change]
+    return [f"{{%- if {literal(_END_OF_THOUGHT)} in content -%}}{change}{{%- endif -%}}"] if cuts else []
