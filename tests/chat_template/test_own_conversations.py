@@ -30,7 +30,10 @@ SLY = {
     "the letter in front": "m.content[:3] == '@@@'",
     "the last word": "m.content.split(' ')[-1] == 'over'",
 }
-LOOP = "{{% for m in messages %}}{{% if {} %}}!{{% endif %}}{{{{ '<' + m.role + '>' + m.content }}}}{{% endfor %}}<assistant>"
+LOOP = (
+    "{{% for m in messages %}}{{% if {} %}}!{{% endif %}}"
+    "{{{{ '<' + m.role + '>' + m.content }}}}{{% endfor %}}<assistant>"
+)
 
 
 @pytest.mark.parametrize("name", SLY)

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from conch_ollama.chat_template.capabilities import go_capabilities
-from conch_ollama.chat_template.conversations import CONVERSATIONS, ODD_KIND, PLAIN, TOOLS, Conversation, conversation
+from conch_ollama.chat_template.conversations import CONVERSATIONS, ODD_KIND, PLAIN, Conversation, conversation
 from conch_ollama.chat_template.families import Family, families, family_by_name
 from conch_ollama.chat_template.go.literals import unquote
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, render_chat
