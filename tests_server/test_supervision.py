@@ -71,7 +71,12 @@ def test_memory_is_a_limit(gguf: Path, tmp_path: Path) -> None:
         await say(runtime, "a")
         await say(runtime, "b")
         assert list((await runtime.health()).loaded) == ["b"]
+        # One that does not fit alone: refused where the limit was given, else tried.
         runtime._pool.memory = need - 1
+        await say(runtime, "a")
+        await runtime.unload("a")
+        await until(lambda: not workers(runtime))
+        runtime._pool._strict = True
         with pytest.raises(RuntimeFailedError) as caught:
             await say(runtime, "a")
         assert gguf.name in caught.value.message
@@ -120,6 +125,8 @@ def test_a_file_that_went_bad(gguf: Path, tmp_path: Path) -> None:
                 await say(runtime)
             assert "bad.gguf" in caught.value.message
         assert workers(runtime) == []
+        told = await runtime.health()
+        assert not told.ok and "bad.gguf" in told.detail
 
     run(work, model(path))
 

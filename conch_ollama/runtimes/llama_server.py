@@ -32,8 +32,8 @@ _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
 class LlamaCppRuntime:
     """Serves GGUF files by names; see protocol.py. Must be used in one event loop.
 
-    `max_loaded`: workers at once; `memory`: bytes for all of them, None: no limit. Raises NotFoundError and
-    BadFileError for files that are not there or no GGUF.
+    `max_loaded`: workers at once; `memory`: bytes for all of them, None: what the machine has free. Raises
+    NotFoundError and BadFileError for files that are not there or no GGUF.
     """
 
     kind = "llama.cpp"
@@ -49,7 +49,7 @@ class LlamaCppRuntime:
         self._machine = machine or look_at_machine()
         if memory is not None:
             self._machine = dataclasses.replace(self._machine, memory=min(self._machine.memory, memory))
-        self._pool = WorkerPool(max_loaded=max_loaded, memory=memory)
+        self._pool = WorkerPool(max_loaded=max_loaded, memory=memory or self._machine.memory, strict=memory is not None)
         self._keep_alive: dict[str, float] = {}
         self._entries = plan_all(models, self._machine)
 
@@ -129,7 +129,14 @@ class LlamaCppRuntime:
     async def health(self) -> Health:
         loaded = self._pool.loaded()
         names = {name: loaded[entry.plan] for name, entry in self._entries.items() if entry.plan in loaded}
-        return Health(ok=True, loaded=names, restarts=self._pool.restarts)
+        troubles = self._pool.troubles()
+        ill = [
+            f"{name}: {troubles[plan]}"
+            for name, entry in self._entries.items()
+            for plan in entry.plans & troubles.keys()
+        ]
+        well = not ill or any(not entry.plans & troubles.keys() for entry in self._entries.values())
+        return Health(ok=well, detail="; ".join(ill), loaded=names, restarts=self._pool.restarts)
 
     async def close(self) -> None:
         await self._pool.close()

@@ -19,12 +19,13 @@ _UBATCH = 512
 _SLOTS = (8, 4, 2, 1)
 _LEAST_CACHE, _MOST_CACHE = 64 << 20, 1 << 30
 _CONTEXT, _LEAST_CONTEXT = 8192, 2048
+_INTEL = "0x8086"  # PCI's number of the vendor
 _WHEELS = "pip install xllamacpp --force-reinstall --index-url https://xorbitsai.github.io/xllamacpp/whl"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`memory`: what may be used; `gpus`: what can be seen of "nvidia", "amd", "apple" without a library."""
+    """`memory`: what may be used; `gpus`: what can be seen of "nvidia", "amd", "intel", "apple" without a library."""
 
     memory: int
     cores: int
@@ -83,7 +84,7 @@ def gpu_advice(gpus: frozenset[str], devices: list[str] | None) -> str:
         return f"GPU: {', '.join(devices)}"
     if "apple" in gpus and devices is None:
         return "GPU: Metal"
-    wheels = {"nvidia": f"{_WHEELS}/cu128", "amd": f"{_WHEELS}/rocm-6.4.1"}
+    wheels = {"nvidia": f"{_WHEELS}/cu128", "amd": f"{_WHEELS}/rocm-6.4.1", "intel": f"{_WHEELS}/vulkan"}
     for kind, wheel in wheels.items():
         if kind in gpus:
             return f"GPU: there is one ({kind}), and the installed xllamacpp can't use it; one that can: {wheel}"
@@ -98,6 +99,9 @@ def _gpus() -> frozenset[str]:
         found.add("nvidia")
     if Path("/dev/kfd").exists():
         found.add("amd")
+    cards = Path("/sys/class/drm").glob("renderD*/device/vendor")
+    if any(_read(str(vendor)) == _INTEL for vendor in cards):
+        found.add("intel")
     return frozenset(found)
 
 

@@ -77,14 +77,22 @@ class _Seat:
 
 
 class WorkerPool:
-    """`max_loaded`: workers at once; `memory`: bytes for all of them, None: no limit; `crashes`: in a row before it
-    is left to itself for a minute; `load_timeout` in seconds."""
+    """`max_loaded`: workers at once; `memory`: bytes for all of them, None: no limit; `strict`: what needs more is
+    refused, else it is tried alone; `crashes`: in a row before it is left to itself for a minute; `load_timeout`: in
+    seconds."""
 
     def __init__(
-        self, *, max_loaded: int = 3, memory: int | None = None, crashes: int = 5, load_timeout: float = 600.0
+        self,
+        *,
+        max_loaded: int = 3,
+        memory: int | None = None,
+        strict: bool = True,
+        crashes: int = 5,
+        load_timeout: float = 600.0,
     ) -> None:
         self.max_loaded = max(1, max_loaded)
         self.memory = memory
+        self._strict = strict
         self.restarts = 0
         self._crashes = crashes
         self._load_timeout = load_timeout
@@ -109,6 +117,15 @@ class WorkerPool:
     def loaded(self) -> dict[WorkerPlan, float]:
         """Plans with a worker -> when it goes if nobody asks (seconds since 1970, 0: never)."""
         return {plan: seat.worker.expires for plan, seat in self._seats.items() if seat.worker is not None}
+
+    def troubles(self) -> dict[WorkerPlan, str]:
+        """Plans that do not load, or crash on and on, and why."""
+        now = time.monotonic()
+        return {
+            plan: seat.error.message if seat.error else f"llama.cpp has crashed {seat.failures} times in a row"
+            for plan, seat in self._seats.items()
+            if seat.error is not None or seat.not_before > now
+        }
 
     def retire(self, plan: WorkerPlan) -> None:
         """End the plan's worker when its leases have ended; who comes now gets a new one."""
@@ -202,7 +219,7 @@ class WorkerPool:
             seat.loading = None
 
     async def _make_room(self, plan: WorkerPlan) -> None:
-        if self.memory is not None and plan.memory > self.memory:
+        if self._strict and self.memory is not None and plan.memory > self.memory:
             raise RuntimeFailedError(
                 f"{plan.name} needs about {plan.memory / 2**30:.1f} GiB, and the limit is {self.memory / 2**30:.1f}",
                 hint="give it a smaller context, fewer answers at once or a smaller quantisation, or raise the limit",
