@@ -32,7 +32,6 @@ _TABLE = tomllib.loads(
 )
 #: Made up for the TEMPLATE compiler; what llama.cpp can't be brought to render alike, and why.
 _BEYOND = {
-    "numbered rounds": "llama.cpp knows no //, and a number in front of each round is no plain Jinja that is learnt",
     "the length of a text": "llama.cpp counts bytes, and Python characters",
     "cut to a length": "llama.cpp cuts bytes, and Python characters",
     "upper case questions": "llama.cpp turns the letters of ASCII only to upper case",

@@ -5,13 +5,25 @@ With the few escapes, methods and operators that all engines know alike.
 
 from __future__ import annotations
 
-from conch_ollama.chat_template.compiler.model import Pieces, SystemText
+from conch_ollama.chat_template.compiler.counts import MARK
+from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, SystemText
 from conch_ollama.chat_template.compiler.trims import SPACE, Trim
 
 
-def joined(pieces: Pieces, *, then: str = "") -> str:
-    """An expression for the pieces joined, and a variable after them."""
-    found = [trimmed("ns.system", one.trim) if isinstance(one, SystemText) else quoted(str(one)) for one in pieces]
+def joined(pieces: Pieces, *, number: str = "", then: str = "") -> str:
+    """An expression for the pieces joined, with the text `number` where one is counted, and a variable after them.
+
+    Raises NotExpressibleError for pieces that are neither literal nor the system text."""
+    found: list[str] = []
+    for one in pieces:
+        if isinstance(one, SystemText):
+            found.append(trimmed("ns.system", one.trim))
+        elif isinstance(one, str):
+            for at, part in enumerate(one.split(MARK) if number else [one]):
+                found += [number] if at else []
+                found += [quoted(part)] if part else []
+        else:
+            raise NotExpressibleError("tools", "plain Jinja is written without them")
     return " + ".join([*found, then] if then else found) or "''"
 
 
