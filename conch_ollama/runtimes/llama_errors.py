@@ -13,7 +13,7 @@ from conch_ollama.errors import (
     RuntimeFailedError,
     RuntimeRefusedError,
 )
-from conch_ollama.runtimes.worker_pool import Worker
+from conch_ollama.runtimes.worker_seats import Worker
 
 
 async def broken_off(worker: Worker, err: Exception) -> RuntimeFailedError:

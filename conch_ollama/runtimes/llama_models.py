@@ -15,8 +15,8 @@ from conch_ollama.errors import NotFoundError, UsageError
 from conch_ollama.runtimes.gguf_card import GGUFFacts, read_facts
 from conch_ollama.runtimes.machine_fit import Fit, Machine, fit, gpu_advice
 from conch_ollama.runtimes.protocol import ModelCard
-from conch_ollama.runtimes.worker_pool import WorkerPlan
 from conch_ollama.runtimes.worker_process import worker_environment
+from conch_ollama.runtimes.worker_seats import WorkerPlan
 
 #: Name of the model inside a worker, whichever of ours it is for.
 ALIAS = "conch"

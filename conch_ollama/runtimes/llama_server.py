@@ -23,7 +23,8 @@ from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
 from conch_ollama.runtimes.server_sent_events import events
 from conch_ollama.runtimes.vectors import decode_base64, shortened
-from conch_ollama.runtimes.worker_pool import Worker, WorkerPlan, WorkerPool
+from conch_ollama.runtimes.worker_pool import WorkerPool
+from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 
 _CHAT = "/v1/chat/completions"
 _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
 from conch_ollama.errors import ConchError, RuntimeBusyError, RuntimeFailedError
 from conch_ollama.runtimes.worker_process import WorkerProcess
+from conch_ollama.runtimes.worker_seats import Seat, Worker, WorkerPlan
 
 _PATIENCE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
@@ -23,57 +23,6 @@ _SETTLED_S = 30.0
 
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class WorkerPlan:
-    """`name`: for messages; `settings`: of worker.py, but the key; `memory`: bytes it will take, about."""
-
-    name: str
-    settings: tuple[tuple[str, Any], ...]
-    memory: int = field(default=0, compare=False)
-
-    @classmethod
-    def of(cls, name: str, memory: int, settings: Mapping[str, Any]) -> WorkerPlan:
-        frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-        return cls(name, tuple(sorted(frozen.items())), memory)
-
-
-class Worker:
-    """A running child. `address`, `key`: where and how to ask it. `ended` is set once it is gone."""
-
-    def __init__(self, plan: WorkerPlan, process: WorkerProcess) -> None:
-        self.plan = plan
-        self.process = process
-        self.users = 0
-        self.retiring = self.ending = False
-        self.born = self.last_used = time.monotonic()
-        self.expires = 0.0
-        self.timer: asyncio.TimerHandle | None = None
-        self.last_words: list[str] = []
-        self.ended = asyncio.Event()
-
-    @property
-    def address(self) -> str:
-        return self.process.address
-
-    @property
-    def key(self) -> str:
-        return self.process.key
-
-
-@dataclass
-class _Seat:
-    """What is known of one plan: its worker, or the loading of it, and how it has fared."""
-
-    plan: WorkerPlan
-    keep_alive: float
-    worker: Worker | None = None
-    loading: asyncio.Task[Worker] | None = None
-    waiting: int = 0
-    failures: int = 0
-    not_before: float = 0.0
-    error: ConchError | None = None
 
 
 class WorkerPool:
@@ -96,7 +45,7 @@ class WorkerPool:
         self.restarts = 0
         self._crashes = crashes
         self._load_timeout = load_timeout
-        self._seats: dict[WorkerPlan, _Seat] = {}
+        self._seats: dict[WorkerPlan, Seat] = {}
         self._alive: set[Worker] = set()
         self._room = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -106,7 +55,7 @@ class WorkerPool:
     async def lease(self, plan: WorkerPlan, keep_alive: float) -> AsyncGenerator[Worker, None]:
         """The plan's worker, loaded if need be, for as long as the `with` lasts; then `keep_alive` seconds more
         (negative: for ever). Raises RuntimeFailedError if it does not load, RuntimeBusyError after crash on crash."""
-        seat = self._seats.setdefault(plan, _Seat(plan, keep_alive))
+        seat = self._seats.setdefault(plan, Seat(plan, keep_alive))
         seat.keep_alive = keep_alive
         worker = await self._take(seat)
         try:
@@ -158,7 +107,7 @@ class WorkerPool:
             worker.retiring = True
         await asyncio.gather(*(self._end(worker) for worker in list(self._alive)))
 
-    async def _take(self, seat: _Seat) -> Worker:
+    async def _take(self, seat: Seat) -> Worker:
         if self._closed:
             raise RuntimeFailedError("the runtime has been closed")
         worker = seat.worker
@@ -182,7 +131,7 @@ class WorkerPool:
                 raise RuntimeFailedError("the runtime has been closed") from None
             raise
 
-    def _check_pause(self, seat: _Seat) -> None:
+    def _check_pause(self, seat: Seat) -> None:
         pause = seat.not_before - time.monotonic()
         if pause > 0 and seat.error is not None:
             raise type(seat.error)(seat.error.message, hint=seat.error.hint)
@@ -193,7 +142,7 @@ class WorkerPool:
                 retry_after=pause,
             )
 
-    async def _load(self, seat: _Seat) -> Worker:
+    async def _load(self, seat: Seat) -> Worker:
         """A new worker in the seat. One loads at a time, in the order of asking."""
         try:
             await asyncio.sleep(max(0.0, seat.not_before - time.monotonic()))
@@ -241,7 +190,7 @@ class WorkerPool:
         taken = sum(worker.plan.memory for worker in self._alive)
         return len(self._alive) < self.max_loaded and (self.memory is None or taken + plan.memory <= self.memory)
 
-    def _give_back(self, seat: _Seat, worker: Worker) -> None:
+    def _give_back(self, seat: Seat, worker: Worker) -> None:
         worker.users -= 1
         worker.last_used = time.monotonic()
         if worker.users or worker.ended.is_set():
@@ -252,7 +201,7 @@ class WorkerPool:
         else:
             self._start_timer(seat, worker)
 
-    def _start_timer(self, seat: _Seat, worker: Worker) -> None:
+    def _start_timer(self, seat: Seat, worker: Worker) -> None:
         self._cancel_timer(worker)
         if seat.keep_alive < 0:
             return
@@ -312,11 +261,11 @@ class WorkerPool:
         if seat.failures <= self._crashes and seat.loading is None and seat.keep_alive != 0:
             seat.loading = self._spawn(self._load(seat))
 
-    def _note_failure(self, seat: _Seat, err: ConchError) -> None:
+    def _note_failure(self, seat: Seat, err: ConchError) -> None:
         seat.error = err
         self._pause(seat)
 
-    def _pause(self, seat: _Seat) -> None:
+    def _pause(self, seat: Seat) -> None:
         """At once after the first, then half a second, doubled with each; a minute where it seems hopeless."""
         seat.failures += 1
         pause = 0.0 if seat.failures == 1 else min(0.5 * 2 ** (seat.failures - 2), _LONGEST_PAUSE_S)

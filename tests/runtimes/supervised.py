@@ -12,7 +12,7 @@ import psutil
 
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.llama_server import LlamaCppModel, LlamaCppRuntime
-from conch_ollama.runtimes.worker_pool import Worker
+from conch_ollama.runtimes.worker_seats import Worker
 from tests.runtimes.places import HI, collect, text_of
 
 LONG = " ".join(str(n * n * n) for n in range(1500))
