@@ -6,6 +6,7 @@ Knows no dialect: chunks go to whoever listens, as the runtime gave them.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -21,6 +22,9 @@ from conch_ollama.server.registry import Served
 if TYPE_CHECKING:
     from conch_ollama.server.shim import Shim
 
+#: What /v1/responses and /v1/messages call their usage, and how much of an answer's end may hold it.
+_COUNTS = re.compile(rb'"(input|output)_tokens": ?(\d+)')
+_TAIL = 64 * 1024
 Listener = Callable[[Chunk], Awaitable[None]]
 
 
@@ -122,12 +126,16 @@ async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awai
     limits = shim.settings.limits
     async with _accounted(shim, job, None), asyncio.timeout(limits.first_token_s) as clock:
         pieces = await job.served.runtime.forward(job.served.model, path, job.body)
+        tail = b""
         async with aclosing(pieces):
             async for piece in pieces:
                 if job.tally.first_s is None:
                     job.tally.first_s = time.perf_counter() - job.tally.clock
                     clock.reschedule(asyncio.get_running_loop().time() + limits.total_s)
+                tail = (tail + piece)[-_TAIL:]
                 await write(piece)
+        for name, count in _COUNTS.findall(tail):  # the last ones hold
+            setattr(job.tally, "prompt_tokens" if name == b"input" else "completion_tokens", int(count))
 
 
 async def _listen(job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -128,6 +129,8 @@ class KeyFile:
             handle, scratch = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)  # only the owner may read
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text + "\n")
+            if self.path.exists():
+                shutil.copymode(self.path, scratch)  # a service's own user may have been let in
             Path(scratch).replace(self.path)
         except OSError as err:
             raise NotWritableError(f"{self.path}: the keys can't be written: {err.strerror}") from err

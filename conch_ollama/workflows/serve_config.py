@@ -209,6 +209,7 @@ def _llama(table: Table, name: str, folder: Path) -> Any:
         one.end()
     wishes: dict[str, Any] = {key: table.take(key, int) for key in ("num_ctx", "threads", "slots", "gpu_layers")}
     wishes["keep_alive"] = seconds(table.take("keep_alive", (str, int, float)))
+    wishes["binding"] = table.take("binding", str)
     wishes["options"] = table.take("options", dict)
     wishes["system"] = table.take("system", str)
     wishes["version"] = table.take("version", str) or name.partition("@")[2] or None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from conch_ollama.runtimes.protocol import Runtime
 
 LLAMA = "llama.cpp"
+#: The other binding of llama.cpp, for people who compiled it for their GPU: one answer at a time.
+BINDING = "llama-cpp-python"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def llama_model(path: Path, *, name: str | None = None, **wishes: Any) -> LlamaC
     from conch_ollama.workflows.folders import open_export_folder
 
     given = {key: value for key, value in wishes.items() if value is not None}
+    if given.get("binding") == BINDING:
+        given.setdefault("slots", 1)
     if not path.exists():
         raise NotFoundError(f"no such file or folder: {path}", hint="`conch export` writes one")
     if path.is_file() and path.suffix == ".gguf":
@@ -128,8 +132,10 @@ def plan_target(
 ) -> ServePlan:
     """A plan for one model that the user names, or for all of an Ollama or an upstream where none is named.
 
-    `runtime`: "llama.cpp", "ollama", "openai"; None: by what `target` is.
+    `runtime`: "llama.cpp", "llama-cpp-python", "ollama", "openai"; None: by what `target` is.
     """
+    if runtime == BINDING:
+        runtime, wishes = LLAMA, {**wishes, "binding": BINDING}
     kind = runtime or ("openai" if upstream else LLAMA if target and _is_path(target) else "ollama")
     if kind == LLAMA:
         if target is None:

@@ -11,6 +11,7 @@ from typing import Any
 from conch_ollama.errors import NotFoundError, NotSupportedError
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
 
+USAGE = {"input_tokens": 5, "output_tokens": 3}
 Script = Callable[[str, Body], AsyncGenerator[Chunk, None]]
 
 
@@ -88,7 +89,7 @@ class MadeRuntime:
             raise NotSupportedError(f"no {path} here")
 
         async def passed_on() -> AsyncGenerator[bytes, None]:
-            yield json.dumps({"id": "resp-made", "model": model, "output": []}).encode()
+            yield json.dumps({"id": "resp-made", "model": model, "output": [], "usage": USAGE}).encode()
 
         return passed_on()
 

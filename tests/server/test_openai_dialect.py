@@ -113,6 +113,9 @@ def test_responses_are_passed_on_where_the_runtime_has_them() -> None:
     with RunningShim({"made": runtime}) as running:
         answer = running.client.post("/v1/responses", json={"model": "made", "input": "hi"})
         assert (answer.status_code, answer.json()["id"]) == (200, "resp-made")
+        metrics = running.client.get("/metrics").text
+        assert 'conch_tokens_in_total{model="made",version=""} 5.0' in metrics
+        assert 'conch_tokens_out_total{model="made",version=""} 3.0' in metrics
         refused = running.client.post("/v1/messages", json={"model": "made", "messages": HI})
         assert (refused.status_code, refused.json()["error"]["code"]) == (501, "not_supported")
 

@@ -209,6 +209,8 @@ def test_what_the_command_line_names(folder: Path, tmp_path: Path) -> None:
     exported = plan_target(str(folder), Settings(), name="conch").llama[0]
     assert (exported.name, exported.system, exported.num_ctx) == ("conch", "be kind", 99)
     assert exported.options == {"temperature": 0.5}
+    other = plan_target(str(folder / "model.gguf"), Settings(), runtime="llama-cpp-python").llama[0]
+    assert (other.binding, other.slots) == ("llama-cpp-python", 1)
     ollama = plan_target("qwen3:8b", Settings(), name="q")
     assert ollama.others == {"ollama": OllamaPlan(None)}
     assert ollama.settings.models["q"].model == "qwen3:8b"
