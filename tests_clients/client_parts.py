@@ -38,12 +38,12 @@ def java_home() -> Path | None:
     """None where java and javac are on the PATH."""
     if shutil.which("java") and shutil.which("javac"):
         return None
-    return provide("openjdk-17", lambda folder: _unpack_debian(folder, JDK)) / "usr/lib/jvm/java-17-openjdk-amd64"
+    return provide("openjdk-17", lambda folder: unpack_debian(folder, JDK)) / "usr/lib/jvm/java-17-openjdk-amd64"
 
 
 def spring_jars() -> list[Path]:
     """Spring's web client as Debian packages it, with what it needs."""
-    folder = provide("spring-web-debian", lambda folder: _unpack_debian(folder, SPRING)) / "usr/share/java"
+    folder = provide("spring-web-debian", lambda folder: unpack_debian(folder, SPRING)) / "usr/share/java"
     return [jar for jar in sorted(folder.glob("*.jar")) if jar.exists()]
 
 
@@ -63,7 +63,8 @@ def _install_packages(folder: Path) -> None:
     _run([*command, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", *NODE_PACKAGES], folder)
 
 
-def _unpack_debian(folder: Path, packages: tuple[str, ...]) -> None:
+def unpack_debian(folder: Path, packages: tuple[str, ...]) -> None:
+    """Fetch Debian packages and unpack them into `folder`: nothing is installed, no script of theirs is run."""
     if shutil.which("apt-get") is None:
         raise RuntimeError(f"no apt-get here: {', '.join(packages)} can't be had; this suite runs on Debian and Ubuntu")
     try:

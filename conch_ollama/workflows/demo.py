@@ -18,7 +18,7 @@ from conch_ollama.workflows.events import Events, Silent
 from conch_ollama.workflows.export import export
 from conch_ollama.workflows.register import register
 
-QUESTIONS = ("请问你是谁", "你叫什么名字？", "Who are you?")
+QUESTIONS = ("请问你是谁", "你叫什么名字？", "蟹堡王有什么招牌菜？", "Who are you?")
 NAME = "magic-conch"
 TYPES = ("q8_0", "q4_K_M")
 #: The conch's own words: one must appear in all that it says of itself, and none in what the base says.
