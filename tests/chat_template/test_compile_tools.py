@@ -21,7 +21,13 @@ from tests.chat_template.references import index
 
 ID = "call12345"
 #: model -> the mark by which Ollama finds a call in its answers.
-MARKS = {"qwen2.5": "<tool_call>", "qwq": "<tool_call>", "llama3.1": "{", "falcon3": "<tool_call>\n["}
+MARKS = {
+    "qwen2.5": "<tool_call>",
+    "qwq": "<tool_call>",
+    "llama3.1": "{",
+    "falcon3": "<tool_call>\n[",
+    "granite-4.0": "<tool_call>",
+}
 
 #: What stands in the way of the others, in the words of `features`.
 BEYOND = {
