@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conch_ollama.chat_template.compare import Reference, References, Tokenizer, likeness, refer
+from conch_ollama.chat_template.compare import Reference, References, likeness, refer
 from conch_ollama.chat_template.conversations import ODD_KIND, PLAIN, Conversation, conversation
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.verdicts import DIFFERS, REFUSED, ClassVerdict, diff
@@ -64,7 +64,6 @@ def engine_proof(
     *,
     engine: str = "llama.cpp",
     bos_token: str = "",
-    tokenizer: Tokenizer | None = None,
     references: Iterable[Reference] | None = None,
     spread: Callable[[Render, Iterable[Conversation]], Iterable[str]] = map,
 ) -> EngineProof:
@@ -72,7 +71,7 @@ def engine_proof(
 
     `render` raises BadTemplateError where the engine's template refuses or fails; a conversation that ends with an
     answer is one to continue. `spread` maps it over conversations (a pool's `map`). A leading BOS is taken off both
-    sides. Other errors of `render` pass.
+    sides; the same bytes are then the same token ids. Other errors of `render` pass.
     """
     held = list(references if references is not None else references_for(jinja))
 
@@ -86,24 +85,20 @@ def engine_proof(
     answers = iter(spread(rendered, [one.conversation for one in held if one.text is not None]))
     for one in held:
         kind = one.conversation.kind
-        verdict = _verdict(one, next(answers) if one.text is not None else "", engine, bos_token, tokenizer)
+        verdict = _verdict(one, next(answers) if one.text is not None else "", engine, bos_token)
         classes[kind] = classes[kind].and_then(verdict) if kind in classes else verdict
     return EngineProof(all(kind in classes and classes[kind].holds for kind in PLAIN), classes)
 
 
-def _verdict(one: Reference, rendered: str, engine: str, bos_token: str, tokenizer: Tokenizer | None) -> ClassVerdict:
+def _verdict(one: Reference, rendered: str, engine: str, bos_token: str) -> ClassVerdict:
     if one.text is None:
         broken = one.fault and one.conversation.kind in PLAIN
         return ClassVerdict(DIFFERS, one.conversation, one.fault) if broken else ClassVerdict(REFUSED)
     wanted, found = one.text.removeprefix(bos_token), rendered.removeprefix(bos_token)
     verdict = likeness(one.conversation, wanted, found)
-    if verdict != DIFFERS and wanted != found and tokenizer is not None and tokenizer(wanted) != tokenizer(found):
-        verdict = DIFFERS
-    return (
-        ClassVerdict(verdict, one.conversation, diff(wanted, found, engine))
-        if verdict == DIFFERS
-        else ClassVerdict(verdict)
-    )
+    if verdict != DIFFERS:
+        return ClassVerdict(verdict)
+    return ClassVerdict(DIFFERS, one.conversation, diff(wanted, found, engine))
 
 
 def open_ended(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -66,7 +66,6 @@ class _Writer(Lines):
         self.model = model
         self.ends = ends
         self.as_others = as_others
-        self.depth = 0
         self._number = "ns.count | string" if model.count is not None else ""
 
     def template(self) -> str:
