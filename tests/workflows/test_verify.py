@@ -316,6 +316,27 @@ def test_another_adapter(exported: ExportResult, tmp_path: Path) -> None:
     assert failed(exported.folder, adapters=[]) == []
 
 
+@pytest.mark.bad_input("verify: an adapter that is not in the weights, or only half of it")
+@pytest.mark.parametrize(("recipe", "weight"), [("q4_0", None), ("q8_0", 0.5)])
+def test_an_adapter_that_quantisation_would_hide(tmp_path: Path, recipe: str, weight: float | None) -> None:
+    """In q4_0 the change is smaller than the quantisation's error, and is found all the same."""
+    from conch_ollama.workflows.export import export
+
+    sizes = {"hidden_size": 256, "intermediate_size": 512}
+    base, adapter = (
+        write_model(tmp_path / "base", **sizes),
+        write_adapter(tmp_path / "adapter", config(**sizes), alpha=4),
+    )
+    own = export(base, adapters=[adapter], types=[recipe], name="m", out=tmp_path / "own", check=False).folder
+    given = {"base": base, "adapters": [adapter]}
+    assert failed(own, **given) == []
+    used = [] if weight is None else [(adapter, weight)]
+    out = export(base, adapters=used, types=[recipe], name="m", out=tmp_path / "out", check=False).folder
+    (out / REPORT).write_bytes((own / REPORT).read_bytes())  # the honest record beside other weights
+    found = {claim: detail for _, claim, detail in failed(out, **given)}
+    assert "of it are there" in found["what the adapters change is in the weights"]
+
+
 @pytest.mark.bad_input("verify: the base that is given is another one")
 def test_another_base(exported: ExportResult, tmp_path: Path) -> None:
     adapter = exported.folder.parent / "adapter"
