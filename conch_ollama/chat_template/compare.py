@@ -21,7 +21,7 @@ from conch_ollama.chat_template.conversations import (
     conversation,
 )
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.json_equality import equal_but_for_json
+from conch_ollama.chat_template.json_equality import equal_but_for_json, strings_of
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, check_truncations, prepare
 from conch_ollama.chat_template.own_conversations import own_conversations
 from conch_ollama.chat_template.verdicts import ALTERED, DIFFERS, EQUAL, EQUAL_JSON, REFUSED, Server
@@ -153,8 +153,20 @@ def likeness(one: Conversation, wanted: str, rendered: str) -> str:
     if rendered == wanted:
         return EQUAL
     contents = [str(message.get("content") or "") for message in one.messages]
-    alike = one.kind in TOOL_KINDS and equal_but_for_json(wanted, rendered, contents)
+    alike = one.kind in TOOL_KINDS and equal_but_for_json(wanted, rendered, contents, _tool_data(one))
     return EQUAL_JSON if alike else DIFFERS
+
+
+#: Strings of every tool or JSON schema: they tell nothing.
+_COMMON = {"type", "function", "name", "description", "parameters", "properties", "required", "arguments", "object"}
+
+
+def _tool_data(one: Conversation) -> set[str]:
+    """The strings that make a JSON value one of this conversation's tools, calls or results."""
+    results = [str(message.get("content") or "") for message in one.messages if message["role"] == "tool"]
+    calls = [message.get("tool_calls") or () for message in one.messages]
+    found = {*strings_of(one.tools or ()), *strings_of(calls)} - _COMMON - {"string"}
+    return {*found, *results, *(text.strip() for text in results)}
 
 
 def _same_ids(tokenizer: Tokenizer, reference: Reference, rendered: str, server: Server) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
 
 from conch_ollama.chat_template.jinja_environment import RefusedError, environment, strftime_now
-from conch_ollama.chat_template.jinja_limits import BoundedContext
+from conch_ollama.chat_template.jinja_limits import STOPPED, BoundedContext, LimitError
 from conch_ollama.errors import BadTemplateError, TemplateRefusedError
 
 Message = Mapping[str, Any]
@@ -118,11 +118,14 @@ class JinjaTemplate:
         if self.is_spent:
             raise BadTemplateError("chat template (Jinja): stopped, its renderings together do too much")
         context = cast("BoundedContext", self._template.new_context(dict(variables)))
-        context.allow_for(variables["messages"])
+        context.allow_for(variables["messages"], variables["tools"] or ())
         allowed = context.left[0]
         try:
             context.spend(self._size)
             return context.collected(self._template.root_render_func(context))
+        except LimitError as err:
+            allowed += STOPPED
+            raise BadTemplateError(f"chat template (Jinja) fails: {_shortened(err.message)}") from err
         except RefusedError as err:
             raise TemplateRefusedError(f"the chat template refuses this conversation: {err.message}") from err
         except TemplateError as err:

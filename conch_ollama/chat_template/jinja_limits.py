@@ -13,10 +13,14 @@ from typing import Any
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, Undefined
 
-#: Units for one rendering, and more for a long conversation: half a second at the worst, a few thousand are usual.
+#: Units for one rendering, and more for a long conversation or many tools: half a second at the worst. 2,000 are usual,
+#: and 25,000 the most that a known template spends on a conversation of the proof.
 BUDGET = 1_000_000
 UNITS_PER_MESSAGE = 3_000
+UNITS_PER_TOOL = 20_000
 UNITS_PER_CHARACTER = 2
+#: What a rendering that was stopped costs where all renderings together have a budget: few are waited for.
+STOPPED = 8_000_000
 #: Characters that a value may have, and more if the conversation itself has them; sixteen count as one element.
 LARGEST = 1 << 22
 LARGEST_INTEGER_BITS = 1 << 14
@@ -39,10 +43,10 @@ class BoundedContext(Context):
         self.left = [BUDGET]
         self.largest = LARGEST
 
-    def allow_for(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """More budget for a long conversation."""
+    def allow_for(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[object] = ()) -> None:
+        """More budget for a long conversation, and for many tools."""
         size = sum(len(content) for one in messages if isinstance(content := one.get("content"), str))
-        self.left[0] += UNITS_PER_MESSAGE * len(messages) + UNITS_PER_CHARACTER * size
+        self.left[0] += UNITS_PER_MESSAGE * len(messages) + UNITS_PER_CHARACTER * size + UNITS_PER_TOOL * len(tools)
         self.largest += UNITS_PER_CHARACTER * size
 
     def derived(self, locals: dict[str, Any] | None = None) -> Context:

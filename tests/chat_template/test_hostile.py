@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LateError
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.prove import best_template
 from conch_ollama.errors import BadTemplateError
 from tests.chat_template.hostile import GO, JINJA
 from tests.chat_template.references import index
@@ -155,3 +157,30 @@ def test_a_long_conversation_is_given_more() -> None:
         JinjaTemplate("{{ 'a' * 5_000_000 }}").render([{"role": "user", "content": ""}])
     assert caught.value.code == "bad-template"
     assert "5000000 characters" in caught.value.message
+
+
+@pytest.mark.bad_input("a Jinja template without an end only where it is asked for long enough")
+@pytest.mark.parametrize(
+    "condition",
+    ["messages[0].role == 'system'", "messages | length > 2", "messages[-1].role == 'assistant'", "enable_thinking"],
+)
+def test_a_proof_ends_too(condition: str) -> None:
+    """Not only one rendering of it: the thousands that a proof takes."""
+    loop = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    source = "{% if " + condition + " %}" + loop + "{% endif %}{% for m in messages %}<{{ m.content }}>{% endfor %}"
+    started = time.process_time()
+    with pytest.raises(BadTemplateError) as caught:
+        best_template(JinjaTemplate(source), add_bos=False, bos_token="", families=())
+    assert caught.value.code == "bad-template"
+    assert "does too much" in caught.value.message
+    assert time.process_time() - started < SECONDS
+
+
+@pytest.mark.bad_input("a Jinja template that is slow for every conversation")
+def test_a_slow_template_is_not_asked_for_ever() -> None:
+    source = "{% for i in range(9999) %}{% endfor %}{% for m in messages %}<{{ m.content }}>{% endfor %}"
+    started = time.process_time()
+    with pytest.raises(BadTemplateError) as caught:
+        best_template(JinjaTemplate(source), add_bos=False, bos_token="", families=())
+    assert "does too much" in caught.value.message
+    assert time.process_time() - started < 5 * SECONDS
