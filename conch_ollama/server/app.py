@@ -94,4 +94,4 @@ async def _refuse_query(request: Request, err: Exception) -> Response:
 
 
 async def _fail(request: Request, err: Exception) -> Response:
-    return failed(request.url.path, err)[1]
+    return failed(request.scope, err)[1]

@@ -82,7 +82,7 @@ class _Visit:
         except Exception as err:  # the border: ours are translated, others logged
             if self._status:
                 raise
-            _, response = failed(scope["path"], err)
+            _, response = failed(scope, err)
             await response(scope, self._receive, self._send)
         finally:
             self._shim.metrics.responses.labels(str(self._status)).inc()

@@ -14,7 +14,9 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from conch_ollama.server.access import ANYONE
 from conch_ollama.server.errors import Refusal, busy, error_body, error_headers, refusal_of
+from conch_ollama.server.visitors import KEY
 
 log = logging.getLogger(__name__)
 Write = Callable[[bytes], Awaitable[None]]
@@ -35,11 +37,20 @@ def refused(path: str, refusal: Refusal) -> JSONAnswer:
     return JSONAnswer(error_body(path, refusal), refusal.status, error_headers(refusal))
 
 
-def failed(path: str, err: Exception) -> tuple[Refusal, JSONAnswer]:
-    """Any error as a refusal and its response; what nobody expected goes to the log."""
+def failed(scope: Scope, err: Exception) -> tuple[Refusal, JSONAnswer]:
+    """Any error as a refusal and its response; what nobody expected goes to the log.
+
+    So do the words of a runtime that failed, which may hold paths and addresses: only who sits at the machine, where
+    nobody is asked for a key, gets to read them.
+    """
+    path = scope["path"]
     refusal = refusal_of(err)
     if refusal.status == 500:
         log.error("unexpected error on %s", path, exc_info=err)
+    elif refusal.code == "runtime_failed":
+        log.warning("a runtime failed on %s: %s", path, refusal.message)
+        if scope[KEY].caller is not ANYONE:
+            refusal = Refusal(refusal.status, "The model's runtime failed; the server's log says more.", refusal.code)
     return refusal, refused(path, refusal)
 
 
@@ -86,11 +97,11 @@ class WholeAnswer(Watched):
         try:
             response: Response = JSONAnswer(await self._produce())
         except asyncio.CancelledError:
-            if not self._gone:
-                await refused(scope["path"], _ending())(scope, _nothing, send)
-            raise
+            if self._gone:
+                raise
+            response = refused(scope["path"], _ending())
         except Exception as err:  # the border: ours are translated, others logged
-            _, response = failed(scope["path"], err)
+            _, response = failed(scope, err)
         self._done = True
         await response(scope, _nothing, send)
 
@@ -137,11 +148,15 @@ class StreamedAnswer(Watched):
             await self._produce(self.write)
         except asyncio.CancelledError:
             # Cut off by the server's end, not by the client: it shall know that this is not the whole answer.
-            if self._started and not self._gone:
-                await self.write(self._failure(_ending()))
-            raise
+            if self._gone:
+                raise
+            if not self._started:
+                self._done = True
+                await refused(scope["path"], _ending())(scope, _nothing, send)
+                return
+            await self.write(self._failure(_ending()))
         except Exception as err:  # the border: ours are translated, others logged
-            refusal, response = failed(scope["path"], err)
+            refusal, response = failed(scope, err)
             if not self._started:
                 self._done = True
                 await response(scope, _nothing, send)

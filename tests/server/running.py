@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
 import threading
@@ -54,7 +55,8 @@ class RunningShim:
 
     def end(self) -> None:
         """As a signal would."""
-        self.loop.call_soon_threadsafe(self._end)
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            self.loop.call_soon_threadsafe(self._end)
 
     def _run(self) -> None:
         try:

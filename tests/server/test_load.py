@@ -181,7 +181,7 @@ def test_comments_keep_a_stream_awake_while_the_prompt_is_read() -> None:
         assert all(line.startswith("{") for line in lines)
 
 
-def test_an_end_that_cannot_wait_says_so() -> None:
+def test_an_end_that_cannot_wait_says_so(caplog: pytest.LogCaptureFixture) -> None:
     runtime = MadeRuntime(words=["x"] * 1000, pause_s=0.02)
     with RunningShim({"made": runtime}, with_limits(shutdown_s=1)) as running:
 
@@ -199,6 +199,7 @@ def test_an_end_that_cannot_wait_says_so() -> None:
             assert streamed.result().startswith(b"HTTP/1.1 200")
             assert b'"shutting_down"' in streamed.result().rpartition(b"data: ")[2]
     assert runtime.stopped == 2
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.bad_input("a client that takes nothing of its stream")

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from conch_ollama.errors import NotFoundError, UsageError
+from conch_ollama.errors import NotFoundError, RuntimeFailedError, UsageError
 from conch_ollama.server.credentials import client_address
 from conch_ollama.server.keys import KeyFile
 from conch_ollama.server.listen import check_exposure
@@ -147,6 +147,24 @@ def test_a_key_revoked_while_serving(keyed, monkeypatch: pytest.MonkeyPatch) -> 
     assert chat(running, keys["all"]).status_code == 200, "a file that went bad leaves the last good keys"
     assert chat(running, key).status_code == 401
     file.path.write_bytes(good)
+
+
+def test_what_a_failed_runtime_says_is_for_the_log(keyed, made) -> None:
+    async def script(model: str, body: object):
+        raise RuntimeFailedError("the worker of /home/ann/secret.gguf died")
+        yield
+
+    open_shim, runtime = made
+    running, keys, _ = keyed
+    strict = running.shim.registry.runtimes["made"]
+    runtime.script = strict.script = script
+    try:
+        assert "secret.gguf" in chat(open_shim).text
+        answer = chat(running, keys["all"])
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "runtime_failed")
+        assert "secret.gguf" not in answer.text
+    finally:
+        runtime.script = strict.script = None
 
 
 @pytest.mark.bad_input("a file of keys that is not there")
