@@ -175,9 +175,9 @@ def test_other_token_ids_of_the_same_text_are_shown() -> None:
     assert "other token ids" in found.classes["user"].diff
 
 
-@pytest.mark.bad_input("a chat template that does as much as one rendering may, in every rendering")
+@pytest.mark.bad_input("a chat template that does in every rendering nearly as much as one may")
 def test_a_template_that_does_too_much_for_a_proof() -> None:
-    slow = JinjaTemplate("{% for i in range(90000) %}{% endfor %}" + LOOP)
+    slow = JinjaTemplate("{% for i in range(9000) %}{% endfor %}" + LOOP)
     assert slow.render([{"role": "user", "content": "Hi"}])
     with pytest.raises(BadTemplateError) as caught:
         best_template(slow, add_bos=False, bos_token="")

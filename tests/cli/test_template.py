@@ -63,8 +63,6 @@ def test_not_proven_is_exit_3_with_the_reason_and_a_diff(tmp_path: Path) -> None
     assert "first difference, in " in shown and "--- the model's chat template" in shown
     assert "not written" in done.stderr.decode()
     assert not out.exists()
-    assert conch("template", path, "--no-engines", "-o", out, "--allow-unproven").returncode == 3
-    assert out.is_file()
 
 
 @pytest.mark.parametrize(

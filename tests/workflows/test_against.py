@@ -13,7 +13,7 @@ from conch_ollama.workflows.against import Against, against
 from tests.chat_template.references import source
 
 CHATML = family_by_name("chatml").text()
-BOS = "<|begin_of_text|>"
+BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 
 
 def modelfile(folder: Path, template: str | None, **fields: object) -> Path:
@@ -55,13 +55,12 @@ def test_another_template_is_wrong_with_a_diff_and_what_else_is_to_be_known(tmp_
 
 
 def test_a_bos_that_would_double_and_one_that_lacks(tmp_path: Path) -> None:
-    model = jinja(tmp_path, "llama3")
-    text = family_by_name("llama3").text()
-    stops = {"stop": ("<|eot_id|>",)}
-    double = against(modelfile(tmp_path / "a", BOS + text, parameters=stops), model, bos=BOS, eos="<|eot_id|>")
+    model = jinja(tmp_path, "deepseek-v3")
+    text = family_by_name("deepseek-v3").text()
+    double = against(modelfile(tmp_path / "a", BOS + text), model, bos=BOS, eos=EOS)
     assert codes(double, wrong=True) == ["template", "double-bos"]
     assert f"+{BOS}" in double.as_dict()["classes"]["user"]["diff"]
-    once = against(modelfile(tmp_path / "b", text, parameters=stops), model, bos=BOS, eos="<|eot_id|>")
+    once = against(modelfile(tmp_path / "b", text), model, bos=BOS, eos=EOS)
     assert once.right
 
 
