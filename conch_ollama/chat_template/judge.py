@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from conch_ollama.chat_template.capabilities import go_capabilities, is_bypassed
@@ -30,10 +31,8 @@ from conch_ollama.errors import BadTemplateError
 #: The class of conversations whose old answers Ollama changes before any TEMPLATE sees them, whatever class they were
 #: written for. It never stands in the way of a proof, and it is always named.
 ALTERED_KIND = "blank or thoughtful old answers"
-_JOINED = (
-    "messages of one role in a row, each rendered by itself",
-    "Ollama joins neighbouring messages of one role by an empty line before the TEMPLATE sees them",
-)
+_IN_A_ROW = "messages of one role in a row, each rendered by itself"
+_JOINED = "joins neighbouring messages of one role by an empty line before the TEMPLATE sees them"
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,13 @@ def _verdict(subject: Subject, one: Compared) -> ClassVerdict:
         return ClassVerdict(one.verdict)
     lines = difference(subject, one)
     if one.reference.conversation.kind not in PLAIN and _only_joined(subject, one):
-        return ClassVerdict(NOT_EXPRESSIBLE, one.reference.conversation, lines, *_JOINED)
-    limit = tool_limit(subject.jinja, subject.server, one.reference.conversation, one.rendered)
-    if limit is not None:
-        return ClassVerdict(NOT_EXPRESSIBLE, one.reference.conversation, lines, *limit)
+        roles = [message["role"] for message in one.reference.conversation.messages]
+        twice = {role for role, following in pairwise(roles) if role == following}
+        limit = f"Ollama {'before 0.9.6 ' if twice == {'tool'} else ''}{_JOINED}"
+        return ClassVerdict(NOT_EXPRESSIBLE, one.reference.conversation, lines, _IN_A_ROW, limit)
+    tools = tool_limit(subject.jinja, subject.server, one.reference.conversation, one.rendered)
+    if tools is not None:
+        return ClassVerdict(NOT_EXPRESSIBLE, one.reference.conversation, lines, *tools)
     return ClassVerdict(DIFFERS, one.reference.conversation, lines)
 
 
