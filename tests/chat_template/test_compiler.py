@@ -5,6 +5,7 @@ The models' own on such conversations: test_compiled_in_go.py.
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 
 import pytest
@@ -58,6 +59,7 @@ def test_a_date_is_frozen_and_never_proven(name: str) -> None:
     found = proof(name)
     assert (found.proven, found.reason) == (False, "date")
     assert all(one.holds for kind, one in found.classes.items() if kind in PLAIN)
+    assert str(datetime.now().year) in found.template
 
 
 def test_what_is_learnt_is_said() -> None:
