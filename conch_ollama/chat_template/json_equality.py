@@ -1,14 +1,15 @@
 """Whether two prompts are the same but for how the JSON in them is written: spacing, key order, escapes.
 
 Strict: the texts are cut at every JSON value on either side; what lies between must be the same bytes, the values the
-same data (numbers spelled alike, no key twice), and a value that is written differently must not be a message's text.
+same data (numbers spelled alike, no key twice), and a value that is written differently must not be a message's text,
+and has to be of the tools, calls or results: what the template itself says is said as it says it.
 Go's `json` is compact, sorts keys and escapes < > &; Jinja's `tojson` puts spaces and keeps the order.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Piece = tuple[str, Any]
@@ -25,16 +26,17 @@ class _Number(str):
     __slots__ = ()
 
 
-def equal_but_for_json(wanted: str, rendered: str, contents: Iterable[str]) -> bool:
-    """`contents`: the messages' own texts, which nothing may spell in another way."""
+def equal_but_for_json(wanted: str, rendered: str, contents: Iterable[str], data: Container[str] | None = None) -> bool:
+    """`contents`: the messages' own texts, which nothing may spell in another way. `data`: only JSON that holds one of
+    these strings may be spelled in another way; None: any."""
     texts = list(contents)
     return any(
-        _same(json_pieces(wanted, openings), json_pieces(rendered, openings), texts)
+        _same(json_pieces(wanted, openings), json_pieces(rendered, openings), texts, data)
         for openings in (_OBJECTS, _STRINGS)
     )
 
 
-def _same(wanted: Sequence[Piece], rendered: Sequence[Piece], texts: list[str]) -> bool:
+def _same(wanted: Sequence[Piece], rendered: Sequence[Piece], texts: list[str], data: Container[str] | None) -> bool:
     if len(wanted) != len(rendered):
         return False
     for (raw, value), (other_raw, other) in zip(wanted, rendered, strict=True):
@@ -43,6 +45,8 @@ def _same(wanted: Sequence[Piece], rendered: Sequence[Piece], texts: list[str]) 
         if value is None or other is None or _typed(value) != _typed(other):
             return False
         if any(raw in text or other_raw in text for text in texts):
+            return False
+        if data is not None and not any(text in data for text in strings_of(value)):
             return False
     return True
 
@@ -66,6 +70,19 @@ def json_pieces(text: str, openings: str = _OBJECTS) -> list[Piece]:
         else:
             at += 1
     return [*found, (text[start:], None)]
+
+
+def strings_of(value: Any) -> Iterator[str]:
+    """All keys and strings in a JSON value."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield key
+            yield from strings_of(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from strings_of(one)
+    elif isinstance(value, str) and not isinstance(value, _Number):
+        yield value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conch_ollama.chat_template.compare import likeness
-from conch_ollama.chat_template.conversations import Conversation
+from conch_ollama.chat_template.conversations import TOOLS, Conversation
 from conch_ollama.chat_template.json_equality import equal_but_for_json
 from conch_ollama.chat_template.verdicts import DIFFERS, EQUAL, EQUAL_JSON
 
@@ -82,8 +82,18 @@ def test_a_messages_own_text_is_spelled_as_it_is() -> None:
     assert not equal_but_for_json('{"a": 1}', '{"a":1}', ['{"a":1}'])
 
 
+def test_only_the_tools_own_json() -> None:
+    """What the template says by itself, in JSON too, is to be the same bytes."""
+    assert equal_but_for_json('{"a": "x"}', '{"a":"x"}', [], {"x"})
+    assert equal_but_for_json('{"x": 1}', '{"x":1}', [], {"x"})
+    assert not equal_but_for_json('{"a": "y"}', '{"a":"y"}', [], {"x"})
+    assert not equal_but_for_json('say "<"', 'say "\\u003c"', [], {"x"})
+
+
 def test_only_where_there_are_tools() -> None:
     messages = [{"role": "user", "content": "Hi"}]
     for kind, verdict in (("tools declared", EQUAL_JSON), ("user", DIFFERS), ("thinking in history", DIFFERS)):
-        assert likeness(Conversation(kind, messages), '{"a": 1}', '{"a":1}') == verdict
-        assert likeness(Conversation(kind, messages), '{"a": 1}', '{"a": 1}') == EQUAL
+        chat = Conversation(kind, messages, TOOLS)
+        assert likeness(chat, '{"a": "weather"}', '{"a":"weather"}') == verdict
+        assert likeness(chat, '{"a": "weather"}', '{"a": "weather"}') == EQUAL
+        assert likeness(chat, '{"name": 1}', '{"name":1}') == DIFFERS
