@@ -21,7 +21,11 @@ from conch_ollama.cli.options import host_option
 )
 @click.argument("model", required=False)
 @click.option("--config", type=click.Path(path_type=Path), help="conch.toml: several models, keys, limits.")
-@click.option("--runtime", type=click.Choice(["llama.cpp", "llama-cpp-python", "ollama", "openai"]), help="Default: by what MODEL is.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["llama.cpp", "llama-cpp-python", "ollama", "openai"]),
+    help="Default: by what MODEL is.",
+)
 @host_option
 @click.option("--upstream", multiple=True, metavar="URL", help="OpenAI-compatible URL; repeatable: least busy first.")
 @click.option("--upstream-key-env", metavar="VAR", help="Environment variable that holds the upstream's key.")
