@@ -29,11 +29,13 @@ _LEFT = _END.replace("STRIP", "lstrip").replace("STARTS", "startswith").replace(
 _RIGHT = _END.replace("STRIP", "rstrip").replace("STARTS", "endswith").replace("SPLIT", "rsplit").replace("PART", "0")
 _MACRO = """\
 {%- macro NAME(text) -%}
-    {%- if text is string -%}
+    {%- if text is not string -%}
+        {{- text | trim -}}
+    {%- elif text.STRIP().STRIP('ALL') == text.STRIP() -%}
+        {{- text.STRIP() -}}
+    {%- else -%}
         {%- set ns = namespace(text=text.STRIP()) -%}
 ENDS        {{- ns.text -}}
-    {%- else -%}
-        {{- text | trim -}}
     {%- endif -%}
 {%- endmacro %}
 """
@@ -65,7 +67,9 @@ class TrimMacros:
             ends = (_with(_LEFT, WIDE_SPACES) if side != "right" else "") + (
                 _with(_RIGHT, WIDE_SPACES[::-1]) if side != "left" else ""
             )
-            found += _MACRO.replace("NAME", name).replace("STRIP", _METHODS[side]).replace("ENDS", ends)
+            found += (
+                _with(_MACRO, WIDE_SPACES).replace("NAME", name).replace("STRIP", _METHODS[side]).replace("ENDS", ends)
+            )
         return found
 
 
