@@ -47,6 +47,7 @@ class LlamaCppWorker:
         load_timeout: float = 600.0,
         continue_answers: bool = True,
         memory_limit: int = 0,
+        http_threads: int = -1,
     ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
@@ -61,6 +62,7 @@ class LlamaCppWorker:
                 "gpu_layers": gpu_layers,
                 "continue_answers": continue_answers,
                 "memory_limit": memory_limit,
+                "http_threads": http_threads,
             }
         )
         self._process = self._worker.process

@@ -85,12 +85,13 @@ def devices() -> list[dict[str, Any]]:
 
 
 def _limit_memory(size: int) -> None:
-    """A chat template is foreign code: what it may take is bounded where the system knows how (not on Windows)."""
+    """A chat template is foreign code: what it may take is bounded where the system can (Windows and macOS can't)."""
     try:
         import resource
-    except ImportError:
+
+        resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except (ImportError, ValueError, OSError):
         return
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from conch_ollama.workflows.template_carrier import write_carrier
 
 #: Seconds for loading (llama.cpp runs the template while it loads) and for one prompt; how many times that for all.
 _PATIENCE, _WHOLE = 8.0, 5
+#: Threads that answer.
+_THREADS = 8
 #: Bytes of address space.
 _MEMORY = 4 << 30
 
@@ -48,6 +50,7 @@ class TemplateEngine:
                     load_timeout=patience,
                     continue_answers=False,
                     memory_limit=_MEMORY,
+                    http_threads=_THREADS,  # one per core could need more address space than that
                 )
             except RuntimeFailedError as err:
                 raise RuntimeFailedError("llama.cpp does not load the template", hint=err.hint) from err
