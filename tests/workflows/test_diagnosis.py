@@ -135,14 +135,6 @@ def test_what_ollama_itself_makes_of_a_bare_gguf(
     assert mend_model("bare", host=server.host).healthy
 
 
-def test_under_the_name_that_strips_thoughts(server: OllamaServer, tmp_path: Path) -> None:
-    """0.9.3 cuts thoughts for a model named deepseek-r1: the proof says so under that name and not under another."""
-    gguf = own_gguf(tmp_path / "r1.gguf", "deepseek-r1-distill")
-    for name in ("deepseek-r1:tiny", "r1-tiny"):
-        put(server, name, gguf, right(gguf, name), stop=["<｜end▁of▁sentence｜>"])
-        assert examine_model(name, host=server.host).healthy
-
-
 @pytest.mark.bad_input("doctor: a GGUF without a chat template, and no TEMPLATE")
 def test_no_chat_template_at_all(server: OllamaServer, ggufs: Mapping[str, Path]) -> None:
     put(server, "mute", ggufs["mute"], "{{ .Prompt }}")

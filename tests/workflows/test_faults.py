@@ -12,9 +12,11 @@ from conch_ollama.formats.metadata import ValueType as Kind
 from conch_ollama.formats.metadata import array, boolean, string, u32
 from conch_ollama.ollama.show import ModelInfo
 from conch_ollama.workflows.diagnosis import diagnose
+from conch_ollama.workflows.faults_of_stops import detected_faults, stop_faults
 from conch_ollama.workflows.model_facts import ModelFacts, facts_of_file, facts_of_server
-from conch_ollama.workflows.patient import Patient
+from conch_ollama.workflows.patient import Notes, Patient
 from conch_ollama.workflows.template import prove_format
+from conch_ollama.workflows.turns import turns_of
 from tests.workflows.broken_models import own_gguf, rewritten, trained_up_to
 
 
@@ -32,7 +34,13 @@ def codes(patient: Patient) -> list[tuple[str, str]]:
     return [(one.code, one.subject) for one in diagnose(patient)[0]]
 
 
-@pytest.mark.parametrize("name", ["gemma2", "minicpm", "qwen3"])
+def stop_codes(patient: Patient) -> list[tuple[str, str]]:
+    """Of the stops alone: no proof is made."""
+    turns, notes = turns_of(patient.facts.jinja, None), Notes()
+    return [(one.code, one.subject) for one in (*stop_faults(patient, turns, notes), *detected_faults(patient, turns))]
+
+
+@pytest.mark.parametrize("name", ["qwen3"])
 def test_what_conch_makes_has_no_fault(folder: Path, name: str) -> None:
     facts = facts_of_file(own_gguf(folder / f"{name}.gguf", name))
     assert facts.chat is not None
@@ -55,19 +63,19 @@ CHATML = family_by_name("chatml").text()
 )
 @pytest.mark.bad_input("doctor: a stop that ordinary answers hold")
 def test_stops_that_cut_answers_off(chatml: ModelFacts, stop: str) -> None:
-    assert codes(of(chatml, CHATML, stop=("<|im_end|>", stop))) == [("stop-in-turn", stop)]
+    assert stop_codes(of(chatml, CHATML, stop=("<|im_end|>", stop))) == [("stop-in-turn", stop)]
 
 
 @pytest.mark.parametrize("stop", ["<|im_start|>", "<|im_end|>", "User:", "### Instruction:", "[INST]", "</s>", "Q:"])
 def test_stops_that_do_no_harm(chatml: ModelFacts, stop: str) -> None:
-    assert codes(of(chatml, CHATML, stop=(stop,))) == []
+    assert stop_codes(of(chatml, CHATML, stop=(stop,))) == []
 
 
 @pytest.mark.bad_input("doctor: a stop that is part of a thought or of a tool call")
 @pytest.mark.parametrize("stop", ["<think>", "</think>", "<tool_call>", "</tool_call>"])
 def test_stops_within_a_turn_of_a_thinking_model(folder: Path, stop: str) -> None:
     facts = facts_of_file(own_gguf(folder / "thinking.gguf", "qwen3"))
-    found = codes(of(facts, family_by_name("qwen3").text(), stop=("<|im_end|>", stop)))
+    found = stop_codes(of(facts, family_by_name("qwen3").text(), stop=("<|im_end|>", stop)))
     assert found == [("stop-in-turn", stop)]
 
 
@@ -77,23 +85,21 @@ def test_what_ends_a_turn_may_be_a_stop_eos_or_eot(folder: Path) -> None:
     other, end = u32(tokens.index("</s>")), u32(tokens.index("<|im_end|>"))
     other_eos = {"tokenizer.ggml.eos_token_id": other}
     facts = facts_of_file(rewritten(folder / "a.gguf", path, other_eos))
-    assert codes(of(facts, CHATML)) == [("missing-stop", "<|im_end|>")]
-    assert codes(of(facts, CHATML, stop=("<|im_start|>",))) == [("missing-stop", "<|im_end|>")]  # it comes too late
-    assert codes(of(facts, CHATML, stop=("<|im_end|>",))) == []
+    assert stop_codes(of(facts, CHATML)) == [("missing-stop", "<|im_end|>")]
+    assert stop_codes(of(facts, CHATML, stop=("<|im_start|>",))) == [("missing-stop", "<|im_end|>")]  # too late
+    assert stop_codes(of(facts, CHATML, stop=("<|im_end|>",))) == []
     for key in ("tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"):
-        assert codes(of(facts_of_file(rewritten(folder / "b.gguf", path, {**other_eos, key: end})), CHATML)) == []
+        assert stop_codes(of(facts_of_file(rewritten(folder / "b.gguf", path, {**other_eos, key: end})), CHATML)) == []
     several = {**other_eos, "tokenizer.ggml.eos_token_ids": array(Kind.INT32, [end.data, other.data])}
-    assert codes(of(facts_of_file(rewritten(folder / "c.gguf", path, several)), CHATML)) == []
+    assert stop_codes(of(facts_of_file(rewritten(folder / "c.gguf", path, several)), CHATML)) == []
 
 
 def test_a_second_bos_is_one_where_the_server_adds_it(folder: Path) -> None:
     path = own_gguf(folder / "llama3.gguf", "llama3")
     template = family_by_name("llama3").text()
     facts = facts_of_file(path)
-    assert codes(of(facts, template)) == []
     assert codes(of(facts, "<|begin_of_text|>" + template)) == [("double-bos", "<|begin_of_text|>")]
     silent = facts_of_file(rewritten(folder / "no.gguf", path, {"tokenizer.ggml.add_bos_token": boolean(False)}))
-    assert codes(of(silent, "<|begin_of_text|>" + template)) == []
     assert [code for code, _ in codes(of(silent, template))] == ["wrong-template"]  # now it is missing
 
 
@@ -113,13 +119,13 @@ def test_contexts(folder: Path, chatml: ModelFacts) -> None:
 
 def test_parameters_of_another_family(folder: Path, chatml: ModelFacts) -> None:
     stops = ("<|im_end|>", "<|system|>", "</s>", "<|user|>", "<|assistant|>")  # zephyr's, and the right one
-    found = codes(of(chatml, CHATML, stop=stops))
+    found = stop_codes(of(chatml, CHATML, stop=stops))
     assert found == [("detected-parameter", stop) for stop in ("<|system|>", "<|user|>", "<|assistant|>")]
     from conch_ollama.formats.metadata import f32
 
     own = facts_of_file(rewritten(folder / "s.gguf", folder / "own.gguf", {"general.sampling.temp": f32(0.7)}))
-    assert codes(of(own, CHATML, temperature=0.1)) == [("detected-parameter", "temperature")]
-    assert codes(of(own, CHATML, temperature=0.3)) == []  # somebody's choice
+    assert stop_codes(of(own, CHATML, stop=("<|im_end|>",), temperature=0.1)) == [("detected-parameter", "temperature")]
+    assert stop_codes(of(own, CHATML, stop=("<|im_end|>",), temperature=0.3)) == []  # somebody's choice
 
 
 def test_what_a_server_shows_is_enough_for_all_but_the_jinja(chatml: ModelFacts) -> None:

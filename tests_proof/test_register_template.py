@@ -32,7 +32,7 @@ from conch_ollama.workflows.register import register
 from conch_ollama.workflows.template import prove_format
 from tests.ollama.new_ollama import new_ollama
 from tests.parts.ollama import OllamaServer
-from tests.workflows.broken_models import QUICK, own_gguf, rewritten
+from tests.workflows.broken_models import QUICK, own_gguf, put, rewritten
 
 WRONG = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}assistant: "
 DATED = "{{ strftime_now('%d %B %Y') }}{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
@@ -206,7 +206,7 @@ def chatml_with_tools(path: Path, gguf: Path) -> Path:
 
 
 def plain(folder: Path, gguf: Path) -> Path:
-    chatml = (Path(__file__).parents[2] / "modelfiles/chatml/template.gotmpl").read_text(encoding="utf-8")
+    chatml = (Path(__file__).parents[1] / "modelfiles/chatml/template.gotmpl").read_text(encoding="utf-8")
     return folder_with(folder, gguf, template=chatml, parameters={"num_ctx": 4096, "stop": ("<|im_end|>",)})
 
 
@@ -307,3 +307,11 @@ def test_what_a_new_server_renders_and_no_template_can_mend(ggufs: dict[str, Pat
         assert [finding.code for finding in found.findings] == ["wrong-prompt"]
         assert "no TEMPLATE that the server would obey is proven" in found.notes
         assert fake.models == before
+
+
+def test_under_the_name_that_strips_thoughts(server: OllamaServer, tmp_path: Path) -> None:
+    """0.9.3 cuts thoughts for a model named deepseek-r1: the proof says so under that name and not under another."""
+    gguf = own_gguf(tmp_path / "r1.gguf", "deepseek-r1-distill")
+    for name in ("deepseek-r1:tiny", "r1-tiny"):
+        put(server, name, gguf, right(gguf, name) or "", stop=["<｜end▁of▁sentence｜>"])
+        assert examine_model(name, host=server.host).healthy
