@@ -55,6 +55,20 @@ def file_metadata(
     return metadata
 
 
+def adapter_metadata(inputs: Inputs, name: str, provenance: Provenance, alpha: float) -> dict[str, Value]:
+    """The metadata of a GGUF that holds the adapter alone: keys as llama.cpp's llama-adapter.cpp reads them."""
+    origin = _origin(provenance)
+    origin.pop("conch.merge.dtype", None)  # nothing is merged
+    return {
+        "general.architecture": string(inputs.architecture.name),
+        "general.type": string("adapter"),
+        "general.name": string(name),
+        **origin,
+        "adapter.type": string("lora"),
+        "adapter.lora.alpha": f32(alpha),
+    }
+
+
 def size_label(parameters: int) -> str:
     """ "135M", "1.8B": two digits at least, as the GGUF naming convention has it (ggml/docs/gguf.md)."""
     scales = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))

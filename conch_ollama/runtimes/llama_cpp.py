@@ -32,8 +32,8 @@ class LlamaCppWorker:
 
     `num_ctx`: context in tokens (0: the model's own maximum); `threads`: 0 for one per core; `slots`: answers at once;
     `gpu_layers`: -1 lets llama.cpp decide; `continue_answers`: a conversation's last answer stays open, to be gone on
-    with; `memory_limit`: bytes of address space that the child may take, 0 for no limit. Raises `RuntimeFailedError` if
-    the model does not load, with what llama.cpp said last.
+    with; `memory_limit`: bytes of address space that the child may take, 0 for no limit; `adapters`: GGUF adapters with
+    their scales. Raises `RuntimeFailedError` if the model does not load, with what llama.cpp said last.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class LlamaCppWorker:
         continue_answers: bool = True,
         memory_limit: int = 0,
         http_threads: int = -1,
+        adapters: Sequence[tuple[Path, float]] = (),
     ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
@@ -63,6 +64,7 @@ class LlamaCppWorker:
                 "continue_answers": continue_answers,
                 "memory_limit": memory_limit,
                 "http_threads": http_threads,
+                "adapters": [(str(adapter), scale) for adapter, scale in adapters],
             }
         )
         self._process = self._worker.process

@@ -86,15 +86,16 @@ def _embedded(path: Path, system: str | None, temperature: float | None, num_ctx
     from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
 
     parameters: dict[str, Any] = {}
-    gguf = path
+    gguf, adapters = path, []
     if path.is_dir() or path.suffix != ".gguf":
         exported = open_export_folder(path)
         gguf, parameters = exported.gguf, dict(exported.modelfile.parameters)
+        adapters = [(exported.adapter, 1.0)] if exported.adapter is not None else []
         system = system if system is not None else exported.modelfile.system
     if temperature is not None:
         parameters["temperature"] = temperature
     options = {_OPTIONS[key]: value for key, value in parameters.items() if key in _OPTIONS}
-    worker = LlamaCppWorker(gguf, num_ctx=num_ctx or int(parameters.get("num_ctx", 4096)))
+    worker = LlamaCppWorker(gguf, num_ctx=num_ctx or int(parameters.get("num_ctx", 4096)), adapters=adapters)
     return Chat(
         f"{gguf.name} in the embedded llama.cpp",
         lambda messages: worker.chat(messages, **options),

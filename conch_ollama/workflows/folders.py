@@ -1,14 +1,15 @@
-"""Folders that `conch export` wrote: which model, which GGUF, which Modelfile."""
+"""Folders that `conch export` writes: which model, which GGUF, which adapter, which Modelfile."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conch_ollama.errors import BadConfigError, NotFoundError
+from conch_ollama.errors import BadConfigError, NotFoundError, NotWritableError
 from conch_ollama.ollama.modelfile import Modelfile, load
 
 REPORT = "export.json"
@@ -18,13 +19,14 @@ UNCHECKED = ".unchecked"
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """One model of an exported folder. `report` is export.json, empty where there is none."""
+    """One model of an exported folder. `report` is export.json, empty for none; `adapter` goes over `gguf`."""
 
     folder: Path
     name: str
     gguf: Path
     modelfile: Modelfile
     report: Mapping[str, Any]
+    adapter: Path | None = None
 
     @property
     def sha256(self) -> str | None:
@@ -61,7 +63,25 @@ def open_export_folder(path: Path) -> ExportFolder:
             f"{file} says FROM {modelfile.from_}, which is not there", hint="export again, or mend FROM"
         )
     report = _report(folder / REPORT)
-    return ExportFolder(folder, str(report.get("name") or folder.resolve().name), gguf, modelfile, report)
+    adapter = folder / modelfile.adapter if modelfile.adapter is not None else None
+    if adapter is not None and not adapter.is_file():
+        raise NotFoundError(f"{file} says ADAPTER {modelfile.adapter}, which is not there", hint="export again")
+    return ExportFolder(folder, str(report.get("name") or folder.resolve().name), gguf, modelfile, report, adapter)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of an export. Raises NotWritableError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise NotWritableError(f"can't make the folder {folder}: {err.strerror}", hint="choose another -o") from err
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all, with \\n at the ends of lines."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(partial, path)  # noqa: PTH105 - replaces on Windows too
 
 
 def _report(path: Path) -> Mapping[str, Any]:

@@ -98,7 +98,7 @@ def llama_model(path: Path, *, name: str | None = None, **wishes: Any) -> LlamaC
 
     Raises NotFoundError, BadFileError.
     """
-    from conch_ollama.runtimes.llama_models import LlamaCppModel
+    from conch_ollama.runtimes.llama_models import Adapter, LlamaCppModel
     from conch_ollama.workflows.folders import open_export_folder
 
     given = {key: value for key, value in wishes.items() if value is not None}
@@ -112,6 +112,8 @@ def llama_model(path: Path, *, name: str | None = None, **wishes: Any) -> LlamaC
     parameters = dict(exported.modelfile.parameters)
     num_ctx = int(parameters.pop("num_ctx", 0))  # type: ignore[arg-type]
     options = parameters | dict(given.pop("options", {}))
+    if exported.adapter is not None:
+        given.setdefault("adapters", (Adapter(exported.adapter),))
     return LlamaCppModel(
         name or exported.name,
         exported.gguf,
