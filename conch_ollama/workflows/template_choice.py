@@ -70,6 +70,7 @@ def choose_template(inputs: Inputs, options: ExportOptions, name: str) -> Choice
     stops = tuple(dict.fromkeys((*choice.stops, *trained.stops)))
     comment = choice.comment
     if trained.record.get("used"):
+        stops = trained.stops or choice.stops  # what the compiler saw may stand inside an answer (gpt_oss)
         comment = comment.replace(_OWN, f"what was trained, LLaMA-Factory's template {trained.record['template']!r}")
     return replace(choice, comment=comment, record=record, stops=stops, warnings=(*trained.warnings, *choice.warnings))
 
