@@ -110,7 +110,6 @@ def test_a_changed_byte(copy: Path) -> None:
     assert [(name, claim) for name, claim, _ in failed(copy)] == [
         (GGUF, "its bytes are those that export.json has the sha256 of")
     ]
-    assert failed(copy / OTHER) == []
 
 
 @pytest.mark.bad_input("verify: a GGUF that is cut short")
@@ -261,6 +260,9 @@ REPORTS: list[tuple[str, Callable[[dict[str, Any]], Any], str, str]] = [
 )
 def test_another_report(copy: Path, change: Callable[[dict[str, Any]], Any], subject: str, claim: str) -> None:
     change_report(copy, change)
+    if subject != "Modelfile":  # spares the proofs
+        for path in copy.glob("Modelfile*"):
+            path.unlink()
     assert any(name == subject and claim in text for name, text, _ in failed(copy)), failed(copy)
 
 
