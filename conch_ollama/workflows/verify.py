@@ -167,6 +167,10 @@ class _Check:
             except (BadModelfileError, NotFoundError) as err:
                 claims.fails("it can be read", err.message)
                 continue
+            if self.report.get("adapter_only"):
+                note = f"it is for the base that FROM names ({modelfile.from_}), which is not part of the export"
+                claims.unknown("TEMPLATE is the one whose proof is recorded", note)
+                continue
             gguf = Path(modelfile.from_).name
             if modelfile.from_ not in (f"./{gguf}", gguf) or gguf not in self.facts:
                 if self.only is None:

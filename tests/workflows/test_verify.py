@@ -96,6 +96,18 @@ def test_a_gguf_alone(exported: ExportResult, tmp_path: Path) -> None:
     assert verdicts["the GGUF's own chat template is the one that was proven against"] == HOLDS
 
 
+def test_an_adapter_by_itself(exported: ExportResult, tmp_path: Path) -> None:
+    from conch_ollama.workflows.adapter_export import export_adapter
+
+    base, adapter = exported.folder.parent / "base", exported.folder.parent / "adapter"
+    out = export_adapter(base, adapter, out=tmp_path / "out", name="m", check=False).folder
+    found = verify(out, base=base, adapters=[adapter])
+    assert found.holds
+    assert ("sources", "adapter 0 is adapter, by its sha256", HOLDS) in [
+        (one.subject, one.claim, one.verdict) for one in found.claims
+    ]
+
+
 def test_a_foreign_gguf_claims_nothing(tmp_path: Path, smollm2_gguf: Path) -> None:
     found = verify(smollm2_gguf)
     assert found.holds
