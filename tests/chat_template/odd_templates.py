@@ -328,10 +328,10 @@ ODD: dict[str, str] = {
 LIMITS: dict[str, str] = {
     "numbered from the end": "how many turns",
     "reversed order": "moved",
-    "only the last two rounds": "not printed",
+    "only the last two rounds": "moved",
     "the first question twice": "repeated",
     "replaced in a text": "a change to",
-    "upper case questions": "a change to",
+    "upper case questions": "not printed",
     "the length of a text": "",
     "JSON texts": "a change to",
     "cut to a length": "a change to",
