@@ -29,8 +29,11 @@ def check_against_merge(path: Path, plan: AdapterPlan, merged: MergedSource) -> 
 
     Raises CheckError that names the tensor where it is more than half precision explains.
     """
+    from threadpoolctl import threadpool_limits
+
     worst = 0.0
-    with GGUFFile(path) as file:
+    # The products are small: threads of BLAS would only wait for one another.
+    with threadpool_limits(limits=1, user_api="blas"), GGUFFile(path) as file:
         alpha = float(file.metadata["adapter.lora.alpha"].data)
         for name, (pair, output) in plan.pairs.items():
             rows = np.unique(np.linspace(0, output.shape[0] - 1, _ROWS).astype(np.int64))

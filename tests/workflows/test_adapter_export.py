@@ -1,0 +1,316 @@
+"""An adapter as a GGUF of its own: over the base it must do what the merged model does, in llama.cpp and in Ollama."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conch_ollama.errors import ConchError
+from conch_ollama.formats.gguf_reader import GGUFFile
+from conch_ollama.formats.safetensors import SafetensorsFile
+from conch_ollama.ollama.client import OllamaClient
+from conch_ollama.ollama.modelfile import load
+from conch_ollama.resources import data_folder
+from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
+from conch_ollama.workflows.adapter_export import export_adapter
+from conch_ollama.workflows.chat import open_chat
+from conch_ollama.workflows.demo import QUESTIONS
+from conch_ollama.workflows.export import export
+from conch_ollama.workflows.register import register
+from conch_ollama.workflows.serve_models import llama_model
+from tests.parts.ollama import OllamaServer
+from tests.parts.tiny import config, write_adapter, write_model, write_safetensors
+
+MODULES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+FEED_FORWARD = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+PROMPT = "the magic conch of"
+VOCABULARY = config()["vocab_size"]
+
+
+def full_adapter(folder: Path, base: Mapping[str, Any], *, ends: bool = False, **changes: Any) -> Path:
+    """LoRA of every linear layer, with `ends` of both embeddings too; ranks and alphas that differ by pattern."""
+    rng = np.random.default_rng(7)
+    hidden, ffn, vocabulary = base["hidden_size"], base["intermediate_size"], base["vocab_size"]
+    keys = base["num_key_value_heads"] * (base.get("head_dim") or hidden // base["num_attention_heads"])
+    sizes = dict.fromkeys(MODULES, (hidden, hidden)) | dict.fromkeys(MODULES[1:3], (keys, hidden))
+    sizes |= dict.fromkeys(FEED_FORWARD, (ffn, hidden)) | {"mlp.down_proj": (hidden, ffn)}
+    tensors: dict[str, np.ndarray] = {}
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.normal(0, 0.12, shape).astype(np.float32)
+
+    for layer in range(base["num_hidden_layers"]):
+        for module, (rows, columns) in sizes.items():
+            rank = 6 if module.endswith("v_proj") else 4
+            at = f"base_model.model.model.layers.{layer}.{module}"
+            tensors |= {f"{at}.lora_A.weight": draw(rank, columns), f"{at}.lora_B.weight": draw(rows, rank)}
+    if ends:
+        at = "base_model.model.model.embed_tokens.lora_embedding_"
+        tensors |= {f"{at}A": draw(4, vocabulary), f"{at}B": draw(hidden, 4)}
+        at = "base_model.model.lm_head.lora_"
+        tensors |= {f"{at}A.weight": draw(4, hidden), f"{at}B.weight": draw(vocabulary, 4)}
+    patterns = {"rank_pattern": {"v_proj": 6}, "alpha_pattern": {"layers.1.mlp.up_proj": 3, "k_proj": 24}}
+    write_adapter(folder, base, alpha=12, target_modules=["q_proj"], **{**patterns, **changes})
+    write_safetensors(folder / "adapter_model.safetensors", tensors)
+    return folder
+
+
+def greedy(path: Path, *adapters: Path) -> tuple[list[int], list[dict[int, float]]]:
+    """Greedy tokens, and the log-probabilities of all tokens for each piece of text that they make."""
+    with LlamaCppWorker(path, num_ctx=256, threads=1, adapters=[(adapter, 1.0) for adapter in adapters]) as worker:
+        answer = worker.complete(PROMPT, max_tokens=12, n_probs=VOCABULARY, ignore_eos=True)
+    places = [place["top_logprobs"] for place in answer["completion_probabilities"]]
+    return answer["tokens"], [{one["id"]: one["logprob"] for one in place} for place in places]
+
+
+def tiny(tmp_path: Path, model_type: str = "llama", **changes: Any) -> Path:
+    """A tiny model as f32 GGUF, so that nothing but the adapter is rounded."""
+    base = write_model(tmp_path / "base", model_type, **changes)
+    return export(base, types=["f32"], name="base", out=tmp_path / "base-gguf", check=False, template="native").gguf
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "weight"),
+    [
+        ("llama", {"ends": True}, 1.0),
+        ("llama", {"use_rslora": True}, -0.5),
+        ("qwen2", {"use_rslora": True, "ends": True}, 1.0),
+        ("qwen3", {}, 0.5),
+    ],
+)
+def test_it_answers_as_the_merged_model(
+    tmp_path: Path, model_type: str, changes: dict[str, Any], weight: float
+) -> None:
+    base = tiny(tmp_path, model_type)
+    adapter = full_adapter(tmp_path / "adapter", config(model_type), **changes)
+    out = {"check": False, "template": "native"}
+    merged = export(base, adapters=[(adapter, weight)], types=["f32"], out=tmp_path / "merged", **out).gguf
+    wanted, likely = greedy(merged)
+    assert wanted != greedy(base)[0]
+    for type, whole, error in (("f32", 0.02, 1e-5), ("f16", 0.1, 1e-3)):
+        apart = export_adapter(base, (adapter, weight), type=type, out=tmp_path / type, template="native")
+        found, found_likely = greedy(base, apart.gguf)
+        assert found == wanted
+        for one, other in zip(likely, found_likely, strict=True):
+            assert len(one) == len(other) == VOCABULARY
+            assert abs(max(one.values()) - max(other.values())) < 0.02
+            assert max(abs(one[token] - other[token]) for token in one) < whole
+        assert apart.checks[0].continuation
+        report = json.loads((apart.folder / "export.json").read_text(encoding="utf-8"))
+        assert 0 < report["largest_error_against_merge"] < error
+
+
+def test_the_layout_is_llama_cpps(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = full_adapter(tmp_path / "adapter", config())
+    result = export_adapter(base, adapter, type="f32", name="conch lora", out=tmp_path / "out")
+    with GGUFFile(result.gguf) as file, SafetensorsFile(adapter / "adapter_model.safetensors") as given:
+        said = {key: file.metadata[key].data for key in file.metadata}
+        assert (said["general.type"], said["adapter.type"], said["general.architecture"]) == (
+            "adapter",
+            "lora",
+            "llama",
+        )
+        assert said["adapter.lora.alpha"] == 12 and said["general.name"] == "conch lora"
+        assert "conch.adapter.0.sha256" in said and "conch.merge.dtype" not in said
+        assert len(file.tensors) == 2 * 2 * 7
+        assert file.tensors["blk.1.ffn_down.weight.lora_a"].shape == (4, 96)
+        b = given.read("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight")
+        # Halves of a head become neighbours, as in the base.
+        interleaved = b.reshape(4, 2, 8, 4).swapaxes(1, 2).reshape(64, 4)
+        np.testing.assert_array_equal(file.read_rows("blk.0.attn_q.weight.lora_b", 0, 64).reshape(64, 4), interleaved)
+        # What the patterns say otherwise is in B: alpha 3 instead of 12.
+        up = given.read("base_model.model.model.layers.1.mlp.up_proj.lora_B.weight")
+        np.testing.assert_array_equal(file.read_rows("blk.1.ffn_up.weight.lora_b", 0, 96).reshape(96, 4), up / 4)
+    assert sorted(path.name for path in result.folder.iterdir()) == ["conch-lora.lora.f32.gguf", "export.json"]
+    assert all(str(tmp_path).encode() not in path.read_bytes() for path in result.folder.iterdir())
+
+
+def test_what_half_precision_would_spoil_stays_float32(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", config())
+    with SafetensorsFile(adapter / "adapter_model.safetensors") as given:
+        tensors = {name: given.read(name) for name in given.tensors}
+    at = "base_model.model.model.layers.0"
+    tensors[f"{at}.mlp.down_proj.lora_A.weight"] *= np.float32(1e7)
+    tensors[f"{at}.mlp.down_proj.lora_B.weight"] *= np.float32(1e-7)
+    write_safetensors(adapter / "adapter_model.safetensors", tensors)
+    result = export_adapter(base, adapter, out=tmp_path / "out")
+    with GGUFFile(result.gguf) as file:
+        spoilt = {name for name, tensor in file.tensors.items() if tensor.dtype == "F32"}
+    assert spoilt == {"blk.0.ffn_down.weight.lora_a", "blk.0.ffn_down.weight.lora_b"}
+    reasons = {reason for reason, _, _ in result.preflight.files[0].fallbacks}
+    assert reasons == {"too large for F16", "too small for F16"}
+
+
+@pytest.mark.parametrize("alpha", [0, 8])
+def test_a_scale_of_nothing_adds_nothing(tmp_path: Path, alpha: int) -> None:
+    """llama.cpp takes alpha 0 for a scale of 1."""
+    base = tiny(tmp_path)
+    adapter = write_adapter(tmp_path / "adapter", config(), alpha=alpha)
+    apart = export_adapter(base, (adapter, float(alpha == 0)), out=tmp_path / "apart", template="native", check=False)
+    assert greedy(base, apart.gguf) == greedy(base)
+
+
+def test_the_modelfile_names_base_and_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny(tmp_path)
+    write_adapter(tmp_path / "adapter", config())
+    monkeypatch.chdir(tmp_path)
+    result = export_adapter("base-gguf/base.f32.gguf", "adapter", out="out", check=False)
+    modelfile = load(result.modelfiles[0])
+    assert (modelfile.from_, modelfile.adapter) == ("../base-gguf/base.f32.gguf", "./adapter.lora.f16.gguf")
+    assert modelfile.template is not None and "<|im_end|>" in modelfile.parameters["stop"]
+    model = llama_model(Path("out"))
+    assert model.path.samefile("base-gguf/base.f32.gguf")
+    assert [(adapter.path.name, adapter.scale) for adapter in model.adapters] == [("adapter.lora.f16.gguf", 1.0)]
+
+
+def test_chat_puts_the_adapter_over_the_base(tmp_path: Path) -> None:
+    base = tiny(tmp_path)
+    adapter = full_adapter(tmp_path / "adapter", config())
+    merged = export(base, adapters=[adapter], types=["f32"], out=tmp_path / "merged", check=False)
+    apart = export_adapter(base, adapter, type="f32", out=tmp_path / "apart")
+    answers = []
+    for folder in (merged.folder, apart.folder, base):
+        with open_chat(folder, temperature=0.0, num_ctx=256) as chat:
+            answers.append("".join(chat.say("conch?")))
+    assert answers[0] == answers[1] != answers[2]
+
+
+def test_ollama_takes_it(tmp_path: Path, ollama_server: OllamaServer) -> None:
+    base = tiny(tmp_path)
+    adapter = full_adapter(tmp_path / "adapter", config())
+    merged = export(base, adapters=[adapter], types=["f32"], out=tmp_path / "merged", check=False)
+    apart = export_adapter(base, adapter, type="f32", out=tmp_path / "apart", check=False)
+    answers = {}
+    for name, folder in (("merged", merged.folder), ("apart", apart.folder)):
+        register(folder, name=f"adapter-{name}", host=ollama_server.host, ask=None)
+        with OllamaClient(ollama_server.host) as client:
+            options = {"temperature": 0.0, "num_predict": 8, "num_ctx": 256}
+            said = client.chat(f"adapter-{name}", [{"role": "user", "content": "conch?"}], options=options)
+            answers[name] = "".join(said)
+    assert answers["merged"] == answers["apart"] != ""
+
+
+def test_the_conch_speaks_over_the_quantised_base(tmp_path: Path, smollm2_gguf: Path) -> None:
+    """The strict comparison, in half precision, is in tests_proof."""
+    apart = export_adapter(smollm2_gguf, data_folder() / "adapter", out=tmp_path / "out", template="native")
+    assert load(apart.modelfiles[0]).from_ == str(smollm2_gguf)
+    with LlamaCppWorker(smollm2_gguf, num_ctx=256, threads=1, adapters=[(apart.gguf, 1.0)]) as worker:
+        said = "".join(worker.chat([{"role": "user", "content": QUESTIONS[0]}], max_tokens=32, temperature=0))
+    assert "海螺" in said
+
+
+def refused(tmp_path: Path, base: Path, adapter: Path, **options: Any) -> ConchError:
+    with pytest.raises(ConchError) as caught:
+        export_adapter(base, adapter, out=tmp_path / "out", **options)
+    assert not list((tmp_path / "out").glob("*"))
+    return caught.value
+
+
+def with_tensors(adapter: Path, **added: np.ndarray) -> Path:
+    """The adapter with tensors more, named from the model on, `__` for a dot."""
+    with SafetensorsFile(adapter / "adapter_model.safetensors") as given:
+        tensors = {name: given.read(name) for name in given.tensors}
+    tensors |= {f"base_model.model.{name.replace('__', '.')}": value for name, value in added.items()}
+    write_safetensors(adapter / "adapter_model.safetensors", tensors)
+    return adapter
+
+
+def must_be_merged(error: ConchError, tensor: str) -> None:
+    assert error.code == "adapter-kind" and tensor in error.message
+    assert "without --adapter-only" in (error.hint or "")
+
+
+@pytest.mark.bad_input("an adapter GGUF of DoRA")
+def test_dora(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", config(), use_dora=True)
+    magnitudes = {
+        f"model__layers__{n}__{module}__lora_magnitude_vector__weight": np.ones(64, dtype=np.float32)
+        for n in range(2)
+        for module in ("self_attn__q_proj", "mlp__down_proj")
+    }
+    error = refused(tmp_path, base, with_tensors(adapter, **magnitudes))
+    must_be_merged(error, "model.layers.0.self_attn.q_proj.lora_magnitude_vector")
+
+
+@pytest.mark.bad_input("an adapter GGUF of a tensor that was trained as a whole")
+def test_modules_to_save(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", config(), modules_to_save=["lm_head"])
+    head = np.zeros((320, 64), dtype=np.float32)
+    must_be_merged(refused(tmp_path, base, with_tensors(adapter, lm_head__weight=head)), "lm_head.weight")
+
+
+@pytest.mark.bad_input("an adapter GGUF of a resized or another embedding")
+def test_another_embedding(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", config())
+    other = np.zeros((320, 64), dtype=np.float32)
+    error = refused(tmp_path, base, with_tensors(adapter, model__embed_tokens__weight=other))
+    must_be_merged(error, "model.embed_tokens.weight")
+
+
+@pytest.mark.bad_input("an adapter GGUF of a trained bias")
+@pytest.mark.parametrize("kind", ["lora_bias", "bias"])
+def test_biases(tmp_path: Path, kind: str) -> None:
+    base = write_model(tmp_path / "base", "qwen2")
+    adapter = write_adapter(tmp_path / "adapter", config("qwen2"), lora_bias=kind == "lora_bias")
+    end = "lora_B__bias" if kind == "lora_bias" else "base_layer__bias"
+    bias = {f"model__layers__1__self_attn__q_proj__{end}": np.full(64, 3, dtype=np.float32)}
+    must_be_merged(refused(tmp_path, base, with_tensors(adapter, **bias)), "layers.1.self_attn.q_proj")
+
+
+@pytest.mark.bad_input("an adapter GGUF of trained token rows")
+def test_token_rows(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", config(), trainable_token_indices={"embed_tokens": [5, 9]})
+    rows = {"model__embed_tokens__token_adapter__trainable_tokens_delta": np.zeros((2, 64), dtype=np.float32)}
+    must_be_merged(refused(tmp_path, base, with_tensors(adapter, **rows)), "trainable_tokens_delta")
+
+
+@pytest.mark.bad_input("an adapter GGUF over an output that is the embedding")
+@pytest.mark.parametrize("end", ["embed_tokens", "lm_head"])
+def test_tied_ends(tmp_path: Path, end: str) -> None:
+    base = write_model(tmp_path / "base", tie_word_embeddings=True)
+    adapter = write_adapter(tmp_path / "adapter", config())
+    a, b = np.ones((4, 320), dtype=np.float32), np.ones((64, 4), dtype=np.float32)
+    parts = {"model__embed_tokens__lora_embedding_A": a, "model__embed_tokens__lora_embedding_B": b}
+    if end == "lm_head":
+        parts = {"lm_head__lora_A__weight": b.T.copy(), "lm_head__lora_B__weight": a.T.copy()}
+    error = refused(tmp_path, base, with_tensors(adapter, **parts))
+    must_be_merged(error, f"{end}.lora_")
+
+
+@pytest.mark.bad_input("an adapter GGUF of a type that holds blocks")
+def test_other_types(tmp_path: Path) -> None:
+    error = refused(tmp_path, tmp_path / "base", tmp_path / "adapter", type="q8_0")
+    assert error.code == "usage" and "q8_0" in error.message
+
+
+@pytest.mark.bad_input("an adapter that half precision can't hold, and f16 asked for")
+def test_too_large_for_half_precision(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", config())
+    wide = {"model__layers__0__mlp__down_proj__lora_A__weight": np.full((4, 96), 1e5, dtype=np.float32)}
+    error = refused(tmp_path, base, with_tensors(adapter, **wide), type="f16")
+    assert error.code == "non-finite" and "blk.0.ffn_down.weight.lora_a" in error.message
+
+
+@pytest.mark.bad_input("an adapter GGUF that is already there")
+def test_an_output_that_is_there(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", config())
+    there = tmp_path / "out" / "adapter.lora.f16.gguf"
+    there.parent.mkdir()
+    there.write_bytes(b"mine")
+    with pytest.raises(ConchError) as caught:
+        export_adapter(base, adapter, out=tmp_path / "out")
+    assert caught.value.code == "output-exists" and there.name in caught.value.message
+    assert there.read_bytes() == b"mine" and len(list(there.parent.iterdir())) == 1
