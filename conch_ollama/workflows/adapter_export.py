@@ -25,7 +25,7 @@ from conch_ollama.quantize.recipes import normalise
 from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
 from conch_ollama.sources.merge import MergedSource
 from conch_ollama.sources.resolve import resolve_base
-from conch_ollama.workflows.adapter_modelfile import AdapterModelfile, adapter_modelfile
+from conch_ollama.workflows.adapter_modelfile import AdapterModelfile, adapter_modelfile, another_tokenizer
 from conch_ollama.workflows.events import Events, Silent
 from conch_ollama.workflows.export import ExportOptions
 from conch_ollama.workflows.folders import REPORT, UNCHECKED, make_folder, write_text
@@ -40,12 +40,11 @@ _NUM_CTX = 512
 
 @dataclass(frozen=True)
 class _Work:
-    """One export under way. `given`: the base as the user named it; `template`: None without a Modelfile."""
+    """One export under way. `template` and `modelfile` are None over a base that is no GGUF."""
 
     inputs: Inputs
     merged: MergedSource
     options: ExportOptions
-    given: str | Path
     name: str
     folder: Path
     provenance: Provenance
@@ -53,7 +52,7 @@ class _Work:
     file: GGUFPlan
     template: Choice | None
     modelfile: AdapterModelfile | None
-    warnings: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def export_adapter(
@@ -146,8 +145,8 @@ def _planned(inputs: Inputs, options: ExportOptions, given: str | Path) -> _Work
             system=options.system,
             num_ctx=options.num_ctx,
         )
-    warnings = (*inputs.warnings, *(modelfile.warnings if modelfile else ()))
-    return _Work(inputs, merged, options, given, name, folder, provenance, plan, file, template, modelfile, warnings)
+    doubts = (*another_tokenizer(inputs), *(modelfile.warnings if modelfile else ()))
+    return _Work(inputs, merged, options, name, folder, provenance, plan, file, template, modelfile, doubts)
 
 
 def _export(work: _Work, events: Events) -> ExportResult:
@@ -158,7 +157,7 @@ def _export(work: _Work, events: Events) -> ExportResult:
     events.preflight(ahead)
     for note in work.template.notes if work.template else ():
         events.note(note)
-    for warning in work.modelfile.warnings if work.modelfile else ():
+    for warning in work.doubts:
         events.warning(warning)
     result = ExportResult(
         name=work.name,
@@ -169,7 +168,7 @@ def _export(work: _Work, events: Events) -> ExportResult:
         num_ctx=work.modelfile.num_ctx if work.modelfile else None,
         preflight=ahead,
         checks=(),
-        warnings=work.warnings,
+        warnings=(*work.inputs.warnings, *work.doubts),
         provenance={key: value for key, value in work.provenance.as_dict().items() if key != "merge_dtype"},
         dry_run=options.dry_run,
     )

@@ -14,7 +14,8 @@ from conch_ollama.exporter.inputs import Inputs
 from conch_ollama.exporter.provenance import Provenance
 from conch_ollama.ollama.modelfile import Modelfile, write
 from conch_ollama.sources.resolve import Base
-from conch_ollama.tokenizers.vocabulary import vocabulary_from_gguf
+from conch_ollama.tokenizers.token_list import TokenType
+from conch_ollama.tokenizers.vocabulary import read_vocabulary, vocabulary_from_gguf
 from conch_ollama.workflows.context import choose_num_ctx
 from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.modelfile import sampling
@@ -23,6 +24,11 @@ from conch_ollama.workflows.template_choice import Choice
 _OTHER_FORMAT = (
     "the adapter was trained with another chat template than {base} holds: the Modelfile's TEMPLATE is the trained "
     "one, while llama.cpp (`conch serve`, `conch chat`) renders the base's"
+)
+
+_OTHER_TOKENS = (
+    "the adapter was trained with another tokenizer than the base's: token {number} is {one!r} there and {other!r} in "
+    "the base, and an adapter's file carries no tokens; if it needs them, merge it (without --adapter-only)"
 )
 
 
@@ -85,6 +91,22 @@ def base_line(base: Base, given: str | Path, folder: Path) -> str:
     except ValueError:  # another drive
         return str(base.path.resolve())
     return relative if relative.startswith("../") else f"./{relative}"
+
+
+def another_tokenizer(inputs: Inputs) -> tuple[str, ...]:
+    """A warning where the tokenizer that counts is not the base's: the adapter's file carries none."""
+    trained = inputs.vocabulary
+    if inputs.gguf is not None:
+        base = vocabulary_from_gguf(inputs.gguf.metadata)
+    elif inputs.tokenizer_folder not in (None, inputs.base.path) and (inputs.base.path / "tokenizer.json").is_file():
+        base = read_vocabulary(inputs.base.path, vocab_size=len(trained.tokens), model_folder=inputs.base.path)
+    else:
+        return ()
+    padding = TokenType.UNUSED  # its texts are made up
+    for number, (one, other) in enumerate(zip(trained.tokens, base.tokens, strict=False)):
+        if one != other and not (trained.types[number] == base.types[number] == padding):
+            return (_OTHER_TOKENS.format(number=number, one=one, other=other),)
+    return ()
 
 
 def _another_format(inputs: Inputs, template: Choice) -> tuple[str, ...]:

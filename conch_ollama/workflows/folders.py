@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from conch_ollama.errors import BadConfigError, NotFoundError, NotWritableError
+from conch_ollama.errors import BadConfigError, ModelNameError, NotFoundError, NotWritableError
 from conch_ollama.ollama.modelfile import Modelfile, load
+from conch_ollama.sources.ollama_store import find_model
 
 REPORT = "export.json"
 #: Suffix of a complete file that has not been checked yet.
@@ -57,6 +58,8 @@ def open_export_folder(path: Path) -> ExportFolder:
         raise NotFoundError(what, hint="give the folder that `conch export` wrote")
     folder = file.parent
     modelfile = load(file)
+    if modelfile.adapter is not None:
+        modelfile = _over_a_stored_model(modelfile, folder)
     gguf = folder / modelfile.from_
     if not gguf.is_file():
         raise NotFoundError(
@@ -67,6 +70,16 @@ def open_export_folder(path: Path) -> ExportFolder:
     if adapter is not None and not adapter.is_file():
         raise NotFoundError(f"{file} says ADAPTER {modelfile.adapter}, which is not there", hint="export again")
     return ExportFolder(folder, str(report.get("name") or folder.resolve().name), gguf, modelfile, report, adapter)
+
+
+def _over_a_stored_model(modelfile: Modelfile, folder: Path) -> Modelfile:
+    """With the file of the local Ollama's model that FROM names, if it names one and no file."""
+    if (folder / modelfile.from_).is_file():
+        return modelfile
+    try:
+        return replace(modelfile, from_=str(find_model(modelfile.from_).path))
+    except (NotFoundError, ModelNameError):
+        return modelfile
 
 
 def make_folder(folder: Path) -> None:

@@ -24,11 +24,12 @@ from conch_ollama.workflows.export import export
 from conch_ollama.workflows.register import register
 from conch_ollama.workflows.serve_models import llama_model
 from tests.parts.ollama import OllamaServer
-from tests.parts.tiny import config, write_adapter, write_model, write_safetensors
+from tests.parts.tiny import config, write_adapter, write_model, write_safetensors, write_tokenizer
 
 MODULES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 FEED_FORWARD = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 PROMPT = "the magic conch of"
+ODD = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
 VOCABULARY = config()["vocab_size"]
 
 
@@ -182,19 +183,25 @@ def test_chat_puts_the_adapter_over_the_base(tmp_path: Path) -> None:
     assert answers[0] == answers[1] != answers[2]
 
 
-def test_ollama_takes_it(tmp_path: Path, ollama_server: OllamaServer) -> None:
+def test_ollama_takes_it(tmp_path: Path, ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a file, and over a model that Ollama has."""
+    monkeypatch.setenv("OLLAMA_MODELS", str(ollama_server.models))
     base = tiny(tmp_path)
     adapter = full_adapter(tmp_path / "adapter", config())
     merged = export(base, adapters=[adapter], types=["f32"], out=tmp_path / "merged", check=False)
     apart = export_adapter(base, adapter, type="f32", out=tmp_path / "apart", check=False)
+    plain = export(base, types=["f32"], out=tmp_path / "plain", check=False)
+    register(plain.folder, name="adapter-base", host=ollama_server.host, ask=None)
+    stored = export_adapter("adapter-base", adapter, type="f32", out=tmp_path / "stored", check=False)
+    assert load(stored.modelfiles[0]).from_ == "adapter-base"
     answers = {}
-    for name, folder in (("merged", merged.folder), ("apart", apart.folder)):
+    for name, folder in (("merged", merged.folder), ("apart", apart.folder), ("stored", stored.folder)):
         register(folder, name=f"adapter-{name}", host=ollama_server.host, ask=None)
         with OllamaClient(ollama_server.host) as client:
             options = {"temperature": 0.0, "num_predict": 8, "num_ctx": 256}
             said = client.chat(f"adapter-{name}", [{"role": "user", "content": "conch?"}], options=options)
             answers[name] = "".join(said)
-    assert answers["merged"] == answers["apart"] != ""
+    assert answers["merged"] == answers["apart"] == answers["stored"] != ""
 
 
 def test_the_conch_speaks_over_the_quantised_base(tmp_path: Path, smollm2_gguf: Path) -> None:
@@ -314,3 +321,19 @@ def test_an_output_that_is_there(tmp_path: Path) -> None:
         export_adapter(base, adapter, out=tmp_path / "out")
     assert caught.value.code == "output-exists" and there.name in caught.value.message
     assert there.read_bytes() == b"mine" and len(list(there.parent.iterdir())) == 1
+
+
+def test_another_tokenizer_is_told(tmp_path: Path) -> None:
+    base = tiny(tmp_path)
+    adapter = write_adapter(tmp_path / "adapter", config())
+    write_tokenizer(adapter, chat_template=ODD)
+    told = export_adapter(base, adapter, out=tmp_path / "same", check=False, template="native").warnings
+    assert any("another chat template" in text for text in told)
+    assert not any("another tokenizer" in text for text in told)
+    settings = json.loads((adapter / "tokenizer.json").read_text(encoding="utf-8"))
+    settings["added_tokens"][0]["content"] = "<|conch|>"
+    settings["model"]["vocab"]["<|conch|>"] = settings["model"]["vocab"].pop("<|endoftext|>")
+    (adapter / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
+    for number, place in enumerate((base, tmp_path / "base")):
+        told = export_adapter(place, adapter, out=tmp_path / str(number), check=False, template="native").warnings
+        assert any("token 0 is '<|conch|>' there and '<|endoftext|>' in" in text for text in told)
