@@ -12,6 +12,7 @@ from conch_ollama.version import __version__
 if TYPE_CHECKING:
     from conch_ollama.errors import ConchError
     from conch_ollama.ollama.register import Registered
+    from conch_ollama.workflows.adapter_export import export_adapter
     from conch_ollama.workflows.against import Against, against
     from conch_ollama.workflows.chat import Chat, open_chat
     from conch_ollama.workflows.claims import Verification
@@ -39,6 +40,7 @@ __all__ = [
     "against",
     "examine_model",
     "export",
+    "export_adapter",
     "inspect",
     "mend_model",
     "open_chat",
@@ -61,6 +63,7 @@ _HOME = {
     "against": "workflows.against",
     "examine_model": "workflows.diagnosis",
     "export": "workflows.export",
+    "export_adapter": "workflows.adapter_export",
     "inspect": "workflows.inspect",
     "mend_model": "workflows.mending",
     "open_chat": "workflows.chat",

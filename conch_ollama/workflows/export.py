@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from conch_ollama.chat_template.record import gguf_record
-from conch_ollama.errors import CheckError, NotWritableError
+from conch_ollama.errors import CheckError
 from conch_ollama.exporter.general import file_metadata
 from conch_ollama.exporter.hugging_face import write_companions
 from conch_ollama.exporter.inputs import Inputs, MergeDtype, open_inputs
@@ -27,7 +27,7 @@ from conch_ollama.quantize.recipes import normalise
 from conch_ollama.sources.resolve import resolve_base
 from conch_ollama.workflows.check import check_file, expected_ids
 from conch_ollama.workflows.events import Events, Silent
-from conch_ollama.workflows.folders import REPORT, UNCHECKED
+from conch_ollama.workflows.folders import REPORT, UNCHECKED, make_folder, write_text
 from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.modelfile import Modelfiles, build_modelfiles
 from conch_ollama.workflows.results import CheckResult, ExportedFile, ExportResult
@@ -149,15 +149,15 @@ def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportRes
     warnings = (*inputs.warnings, *modelfiles.warnings)
     if options.dry_run:
         return _result(name, folder, (), modelfiles, ahead, (), warnings, provenance, dry_run=True)
-    _make_folder(folder)
+    make_folder(folder)
     staged = _write(plan, inputs, options, events)
     hf = plan.folder.path if plan.folder else None
     checks = _check(staged, hf, inputs, events) if options.check and plan.files else ()
     files = _publish(staged, plan)
     result = _result(name, folder, files, modelfiles, ahead, checks, warnings, provenance)
     for path, text in modelfiles.texts.items():
-        _write_text(folder / path, text)
-    _write_text(folder / REPORT, json.dumps(report(result, modelfiles), ensure_ascii=False, indent=2) + "\n")
+        write_text(folder / path, text)
+    write_text(folder / REPORT, json.dumps(report(result, modelfiles), ensure_ascii=False, indent=2) + "\n")
     return result
 
 
@@ -256,19 +256,6 @@ def _replace_folder(new: Path, target: Path) -> None:
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise NotWritableError(f"can't make the folder {folder}: {err.strerror}", hint="choose another -o") from err
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)  # noqa: PTH105
 
 
 def _result(
