@@ -34,6 +34,7 @@ def check_against_merge(path: Path, plan: AdapterPlan, merged: MergedSource) -> 
     worst = 0.0
     # The products are small: threads of BLAS would only wait for one another.
     with threadpool_limits(limits=1, user_api="blas"), GGUFFile(path) as file:
+        _check_names(file, plan)
         alpha = float(file.metadata["adapter.lora.alpha"].data)
         for name, (pair, output) in plan.pairs.items():
             rows = np.unique(np.linspace(0, output.shape[0] - 1, _ROWS).astype(np.int64))
@@ -50,6 +51,20 @@ def check_against_merge(path: Path, plan: AdapterPlan, merged: MergedSource) -> 
                 )
             worst = max(worst, error / size if size else 0.0)
     return worst
+
+
+def _check_names(file: GGUFFile, plan: AdapterPlan) -> None:
+    wanted = {half.name: half.shape(plan.adapter) for half in plan.halves}
+    found = {name: tensor.shape for name, tensor in file.tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise CheckError(
+                f"{file.path.name}: {name} is {_size(found.get(name))}, by the adapter it is {_size(wanted.get(name))}"
+            )
+
+
+def _size(shape: tuple[int, ...] | None) -> str:
+    return "not there" if shape is None else " x ".join(map(str, shape))
 
 
 def _whole(file: GGUFFile, name: str) -> NDArray[np.float32]:

@@ -42,6 +42,11 @@ class Half:
     order: NDArray[np.int64] | None
     factor: np.float32
 
+    def shape(self, adapter: Adapter) -> tuple[int, ...]:
+        """As it is written, rows first."""
+        given = adapter.weights.tensors[self.source].shape
+        return given[::-1] if self.transposed else given
+
     def values(self, adapter: Adapter) -> Rows:
         """The rows to write."""
         rows = adapter.weights.read(self.source)

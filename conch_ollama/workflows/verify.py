@@ -145,7 +145,8 @@ class _Check:
                 return
             check_origin(path, self.report, entry, claims)
             if self.report.get("adapter_only"):
-                return  # it holds no chat template, and no proof
+                self.facts[path.name] = check_jinja(path, None, claims)  # it holds no chat template, and no proof
+                return
             record = self.report.get("template") or {}
             if any(key.startswith("conch.template.") for key in plain_metadata(path)) or record.get("corpus"):
                 check_record(path, record, claims)

@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conch_ollama.architectures.outputs import Output, outputs
-from conch_ollama.errors import ConchError
+from conch_ollama.errors import CheckError, ConchError
+from conch_ollama.exporter.adapter_check import check_against_merge
+from conch_ollama.exporter.adapter_gguf import plan_adapter
 from conch_ollama.exporter.blocks import row_blocks
 from conch_ollama.exporter.inputs import Inputs, open_inputs
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.sources.adapter import open_adapter
-from conch_ollama.sources.resolve import resolve_base
+from conch_ollama.sources.merge import MergedSource
+from conch_ollama.sources.resolve import Base, resolve_base
 from conch_ollama.workflows.claims import Claims
 
 WEIGHTS = "the weights are those of base and adapters merged (a sample of every tensor)"
+APART = "the adapter adds to each tensor what a merge adds (a sample of rows)"
 CHANGE = "what the adapters change is in the weights"
 _LARGEST_SPREAD, _FINE = 0.15, 0.015
 #: The relative error (root mean square) that a type may have; twice what it has on normally distributed weights.
@@ -57,9 +61,6 @@ def check_weights(
     gguf: Path, report: Mapping[str, Any], base: str | Path, adapters: Sequence[Path], claims: Claims
 ) -> None:
     """Merges base and adapters anew, a sample of every tensor, and compares. All sources must be given."""
-    if report.get("adapter_only"):
-        claims.unknown(WEIGHTS, "the file is an adapter by itself, and nothing is merged: its hash tells")
-        return
     weights = [float(entry.get("weight", 1.0)) for entry in report.get("adapters") or []]
     if len(weights) != len(adapters):
         claims.unknown(WEIGHTS, f"{len(weights)} adapters are recorded and {len(adapters)} are given")
@@ -67,6 +68,9 @@ def check_weights(
     merge: Any = report.get("merge_dtype") if report.get("merge_dtype") in {"float32", "base"} else "float32"
     pairs = list(zip(adapters, weights, strict=True))
     resolved = resolve_base(base)
+    if report.get("adapter_only"):
+        _check_apart(gguf, resolved, pairs, claims)
+        return
     with (
         open_inputs(resolved, pairs, merge_dtype=merge) as inputs,
         open_inputs(resolved) as plain,
@@ -85,6 +89,22 @@ def check_weights(
     claims.holds(WEIGHTS)
     if pairs:
         change.judge(claims)
+
+
+def _check_apart(gguf: Path, base: Base, pairs: Sequence[tuple[Path, float]], claims: Claims) -> None:
+    """An adapter by itself: what it adds to each tensor is what the merge adds."""
+    with open_inputs(base, pairs) as inputs:
+        merged = inputs.weights
+        if len(pairs) != 1 or not isinstance(merged, MergedSource):
+            claims.unknown(APART, f"{len(pairs)} adapters are recorded, where there must be one")
+            return
+        adapter, weight = inputs.adapters[0]
+        try:
+            error = check_against_merge(gguf, plan_adapter(merged.base, adapter, weight, inputs.architecture), merged)
+        except CheckError as err:
+            claims.fails(APART, err.message)
+            return
+    claims.holds(APART, f"the largest difference is {error:.2%}")
 
 
 @dataclass

@@ -19,10 +19,13 @@ from conch_ollama.resources import data_folder
 from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
 from conch_ollama.workflows.adapter_export import export_adapter
 from conch_ollama.workflows.chat import open_chat
+from conch_ollama.workflows.claims import FAILS, HOLDS
 from conch_ollama.workflows.demo import QUESTIONS
 from conch_ollama.workflows.export import export
 from conch_ollama.workflows.register import register
 from conch_ollama.workflows.serve_models import llama_model
+from conch_ollama.workflows.verify import verify
+from conch_ollama.workflows.verify_sources import APART
 from tests.parts.ollama import OllamaServer
 from tests.parts.tiny import config, write_adapter, write_model, write_safetensors, write_tokenizer
 
@@ -321,6 +324,27 @@ def test_an_output_that_is_there(tmp_path: Path) -> None:
         export_adapter(base, adapter, out=tmp_path / "out")
     assert caught.value.code == "output-exists" and there.name in caught.value.message
     assert there.read_bytes() == b"mine" and len(list(there.parent.iterdir())) == 1
+
+
+def test_it_can_be_verified(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base")
+    adapter = full_adapter(tmp_path / "adapter", config())
+    result = export_adapter(base, (adapter, 0.5), out=tmp_path / "out")
+    claims = verify(result.folder, base=base, adapters=[adapter]).claims
+    assert {claim.verdict for claim in claims} == {HOLDS}, claims
+    assert any(claim.claim == APART for claim in claims)
+    # One of the same shapes in its place, with other values in one tensor.
+    head = "base_model.model.model.layers.1.mlp.gate_proj"
+    other = full_adapter(tmp_path / "other" / "adapter", config())
+    with SafetensorsFile(other / "adapter_model.safetensors") as given:
+        tensors = {name: given.read(name) for name in given.tensors}
+    tensors[f"{head}.lora_B.weight"] *= np.float32(1.05)
+    write_safetensors(other / "adapter_model.safetensors", tensors)
+    changed = export_adapter(base, (other, 0.5), out=tmp_path / "changed")
+    result.gguf.write_bytes(changed.gguf.read_bytes())
+    claims = verify(result.folder, base=base, adapters=[adapter]).claims
+    (failed,) = (claim for claim in claims if claim.claim == APART)
+    assert failed.verdict == FAILS and "blk.1.ffn_gate.weight" in failed.detail
 
 
 def test_another_tokenizer_is_told(tmp_path: Path) -> None:
