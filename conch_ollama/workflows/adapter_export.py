@@ -81,7 +81,7 @@ def export_adapter(
 
     adapter: a PEFT folder or a LLaMA-Factory run, alone or with a weight, which goes into the file's alpha. type: "f16"
     or "f32"; None is f16, and f32 for tensors that half precision would spoil. check: compare the file with the merge,
-    and run it over a GGUF base. All else as in `export`.
+    and run it over a GGUF base, on `threads`. All else as in `export`.
 
     Raises AdapterKindError, which names the tensor, for what must be merged: DoRA, modules_to_save, biases, token rows,
     an embedding that is the output too. Otherwise ConchError's kin; a file that failed the check stays as *.unchecked.
@@ -196,7 +196,7 @@ def _checked(work: _Work, path: Path, events: Events) -> tuple[tuple[CheckResult
         error = check_against_merge(path, work.plan, work.merged)
         if work.inputs.gguf is None:
             return (), error
-        return (_run(work.inputs.base.path, path, work.file.path),), error
+        return (_run(work, path),), error
     except CheckError as err:
         err.hint = f"{err.hint or ''}\nthe file was kept as {path}".lstrip()
         raise
@@ -205,9 +205,10 @@ def _checked(work: _Work, path: Path, events: Events) -> tuple[tuple[CheckResult
         raise
 
 
-def _run(base: Path, path: Path, final: Path) -> CheckResult:
+def _run(work: _Work, path: Path) -> CheckResult:
+    base, final, threads = work.inputs.base.path, work.file.path, work.options.threads
     try:
-        with LlamaCppWorker(base, num_ctx=_NUM_CTX, gpu_layers=0, adapters=[(path, 1.0)]) as worker:
+        with LlamaCppWorker(base, num_ctx=_NUM_CTX, threads=threads, gpu_layers=0, adapters=[(path, 1.0)]) as worker:
             answer = worker.complete(_PROMPT, max_tokens=8)
     except RuntimeFailedError as err:
         raise CheckError(f"llama.cpp does not run {base.name} with {final.name}: {err.message}", hint=err.hint) from err
