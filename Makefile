@@ -9,7 +9,7 @@ endif
 V := .venv/$(BIN)
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test coverage lint suites test-proof test-parity test-reference test-ggml test-training test-server test-clients test-vllm soak bench bench-serve wheel clean
+.PHONY: demo test test-long coverage lint suites test-proof test-parity test-reference test-ggml test-training test-server test-clients test-vllm soak bench bench-serve wheel clean
 
 demo: .venv/base
 	$(V)/conch demo
@@ -17,9 +17,13 @@ demo: .venv/base
 test: .venv/dev
 	$(V)/python -m pytest --durations=10
 
-# The quick suite once more, measured.
+# What is left out of the quick suite.
+test-long: .venv/dev
+	$(V)/python -m pytest -m long
+
+# All of it, measured.
 coverage: .venv/dev
-	$(V)/python -m pytest --cov --cov-report=term:skip-covered -q
+	$(V)/python -m pytest -m "long or not long" --cov --cov-report=term:skip-covered -q
 
 # The longer runs of the template proof: mutations, made-up templates, real Go.
 test-proof: .venv/dev

@@ -18,6 +18,7 @@ from conch_ollama.chat_template.ollama_values import LATEST, V0_9_3, Version
 from conch_ollama.chat_template.tool_conversations import BY_ID, CALLED, DECLARED, SIDE_BY_SIDE, WITH_THOUGHTS
 from conch_ollama.chat_template.verdicts import DIFFERS, EQUAL, EQUAL_JSON, REFUSED, ClassVerdict, Server
 from tests.chat_template.references import index
+from tests.parts.long import shortened
 
 ID = "call12345"
 #: model -> the mark by which Ollama finds a call in its answers.
@@ -135,7 +136,7 @@ def of_model(name: str) -> tuple[Compiled, dict[str, ClassVerdict]]:
     return made, verdicts(jinja, made.template, server_for(jinja, of.add_bos, of.bos_token))
 
 
-@pytest.mark.parametrize("name", MARKS)
+@pytest.mark.parametrize("name", shortened(MARKS, ("qwen2.5",)))
 def test_models_own_tools_are_compiled(name: str) -> None:
     made, found = of_model(name)
     assert made.features["tools"] == "declared, called and answered"

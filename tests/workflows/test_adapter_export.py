@@ -193,6 +193,7 @@ def test_a_runtime_serves_base_and_adapter_from_one_worker(tmp_path: Path) -> No
     run(work, *models)
 
 
+@pytest.mark.long
 def test_chat_puts_the_adapter_over_the_base(tmp_path: Path) -> None:
     base = tiny(tmp_path)
     adapter = full_adapter(tmp_path / "adapter", config())
@@ -205,6 +206,7 @@ def test_chat_puts_the_adapter_over_the_base(tmp_path: Path) -> None:
     assert answers[0] == answers[1] != answers[2]
 
 
+@pytest.mark.long
 def test_ollama_takes_it(tmp_path: Path, ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over a file, and over a model that Ollama has."""
     monkeypatch.setenv("OLLAMA_MODELS", str(ollama_server.models))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from conch_ollama.ollama.modelfile import load, save
 from conch_ollama.resources import data_folder, modelfiles_folder
 from conch_ollama.sources.smollm2 import smollm2_gguf
@@ -31,6 +33,7 @@ def test_the_modelfile_in_the_repository_is_the_demos(tmp_path: Path) -> None:
     assert replace(made, comments=()) == replace(kept, comments=())
 
 
+@pytest.mark.long
 def test_through_ollama(tmp_path: Path, ollama_server: OllamaServer) -> None:
     result = run_demo(tmp_path / "out", host=ollama_server.host)
     assert result.through == "Ollama"

@@ -18,6 +18,7 @@ from conch_ollama.workflows import diagnosis, mending
 from conch_ollama.workflows.diagnosis import examine_model
 from conch_ollama.workflows.mending import mend_model
 from conch_ollama.workflows.model_facts import facts_of_file
+from tests.parts.long import shortened
 from tests.parts.ollama import OllamaServer
 from tests.workflows.broken_models import own_gguf, put, rewritten, trained_up_to
 
@@ -75,7 +76,7 @@ BROKEN: dict[str, tuple[str, str, dict[str, Any], list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", shortened(BROKEN, ("wrong", "endless")))
 def test_each_fault_is_named_and_mended(server: OllamaServer, ggufs: Mapping[str, Path], name: str) -> None:
     which, template, settings, codes, change = BROKEN[name]
     put(server, name, ggufs[which], template.replace("{right}", right(ggufs[which], name)), **settings)

@@ -46,6 +46,7 @@ def test_up_uses_what_is_there(smollm2_export: Path, smollm2_gguf: Path, ollama_
     assert {path.name: path.stat().st_mtime_ns for path in smollm2_export.iterdir()} == before
 
 
+@pytest.mark.long
 def test_up_without_ollama_chats_all_the_same(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base")
     with up(base, host="http://127.0.0.1:9", types=["q8_0"], name="m", out=tmp_path / "out", check=False) as chat:
