@@ -170,12 +170,12 @@ def test_refused(
     else:
         folder = folder_with(tmp_path / "out", ggufs[which], **changes)
     given = str(tmp_path / template) if template and template.endswith("gotmpl") else template
-    before = [listed.name for listed in list_models(server.host)]
+    before = {listed.name for listed in list_models(server.host)}
     with pytest.raises(error) as caught:
         register(folder, name="refused", host=server.host, template=given, ask=None)
     assert caught.value.code == error.code
     assert named in caught.value.message
-    assert [listed.name for listed in list_models(server.host)] == before
+    assert {listed.name for listed in list_models(server.host)} == before
 
 
 def test_what_is_not_proven_may_be_allowed(server: OllamaServer, ggufs: dict[str, Path], tmp_path: Path) -> None:
