@@ -41,8 +41,8 @@ def rendered(template: JinjaTemplate, one: Conversation, options: dict[str, Any]
         return None
 
 
-#: Ours writes a tool's texts as JSON has it; the packaged one puts quotes around them as they are, which is no JSON where
-#: a text has quotes or line feeds. Texts that need no escaping are compared.
+#: Ours writes a tool's texts as JSON has it; the packaged one puts quotes around them as they are, which is no JSON
+#: where a text has quotes or line feeds. Texts that need no escaping are compared.
 ESCAPED = frozenset({"mistral-7b-v0.3"})
 
 
