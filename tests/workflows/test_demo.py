@@ -16,6 +16,7 @@ from conch_ollama.workflows.register import register
 from tests.parts.ollama import OllamaServer
 
 
+@pytest.mark.long
 def test_through_the_embedded_runtime(tmp_path: Path) -> None:
     result = run_demo(tmp_path / "out", host="http://127.0.0.1:9")
     assert result.through == "the embedded llama.cpp"
