@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from conch_ollama.runtimes.machine_fit import look_at_machine
 from conch_ollama.runtimes.worker_process import WorkerProcess
 from conch_ollama.workflows.export import export
 from tests.parts.ollama import OllamaServer
+from tests.parts.ports import free_port
 from tests.parts.smollm2 import smollm2_gguf
 
 CONTEXT, SLOTS, TOKENS = 512, 32, 64
@@ -120,7 +120,7 @@ def _row(first: object, second: object, found: list[Load]) -> str:
 
 @contextlib.contextmanager
 def _shim(gguf: Path) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     options = ["--port", str(port), "--name", "bench", "--num-ctx", str(CONTEXT), "--slots", str(SLOTS)]
     command = [sys.executable, "-m", "conch_ollama", "serve", str(gguf), *options, "--keep-alive", "-1"]
     with _running(command, f"http://127.0.0.1:{port}/v1/models"):
@@ -132,7 +132,7 @@ def _llama_cpp_python(gguf: Path) -> Iterator[str]:
     python = os.environ.get("CONCH_GGML_PYTHON")
     if not python:
         raise LookupError("CONCH_GGML_PYTHON is not set")
-    port = _free_port()
+    port = free_port()
     options = ["--model", str(gguf), "--model_alias", "bench", "--port", str(port), "--n_ctx", str(CONTEXT)]
     command = [python, "-m", "llama_cpp.server", *options, "--interrupt_requests", "False"]
     with _running(command, f"http://127.0.0.1:{port}/v1/models"):
@@ -173,12 +173,6 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 if __name__ == "__main__":

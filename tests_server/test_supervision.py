@@ -13,18 +13,7 @@ from conch_ollama.errors import RuntimeBusyError, RuntimeFailedError, RuntimeRef
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 from tests.parts.scripted_gguf import scripted_gguf
 from tests.runtimes.places import HI, TEXT, collect, text_of
-from tests.runtimes.supervised import LONG, get, model, run, say, until, workers
-
-
-@pytest.fixture(scope="module")
-def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scripted_gguf(tmp_path_factory.mktemp("模型 folder") / "plain.gguf", TEXT, context_length=4096)
-
-
-@pytest.fixture(scope="module")
-def long_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its answer takes seconds."""
-    return scripted_gguf(tmp_path_factory.mktemp("long") / "long.gguf", LONG, context_length=32768)
+from tests.runtimes.supervised import get, model, run, say, until, workers
 
 
 def test_one_who_leaves_while_it_loads_takes_nothing_along(gguf: Path) -> None:

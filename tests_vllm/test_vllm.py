@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,6 +18,7 @@ import pytest
 
 from conch_ollama.errors import NotSupportedError, RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes.openai_url import OpenAIRuntime, Upstream
+from tests.parts.ports import free_port
 from tests.parts.tiny import write_model
 from tests.runtimes.places import HI, collect, text_of
 
@@ -30,9 +30,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("vllm")
     # vLLM's attention on the CPU wants heads of 32 and more.
     model = write_model(folder / "tiny", hidden_size=128, num_attention_heads=2, num_key_value_heads=2)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = f"--served-model-name tiny --max-model-len 512 --enforce-eager --dtype float32 --port {port}".split()
     program = [os.environ["CONCH_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}

@@ -10,6 +10,11 @@ import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+hub_option = click.option(
+    "--hub", type=click.Choice(["huggingface", "modelscope"]), default="huggingface", show_default=True
+)
+revision_option = click.option("--revision", metavar="REV", help="Branch, tag or commit on the hub.")
+
 _EXPORT_OPTIONS = (
     click.option(
         "-a",
@@ -51,8 +56,8 @@ _EXPORT_OPTIONS = (
     click.option("--num-ctx", type=click.IntRange(min=1), help="Context in tokens."),
     click.option("--pre", metavar="NAME", help="llama.cpp's name of the pre-tokenizer, where it is not recognised."),
     click.option("--tokenizer", type=click.Path(path_type=Path), help="Folder whose tokenizer is to be used."),
-    click.option("--hub", type=click.Choice(["huggingface", "modelscope"]), default="huggingface", show_default=True),
-    click.option("--revision", metavar="REV", help="Branch, tag or commit on the hub."),
+    hub_option,
+    revision_option,
     click.option("--threads", type=click.IntRange(min=0), default=0, help="Worker threads (default: one a core)."),
     click.option("--no-check", is_flag=True, help="Don't run the written files (small machines)."),
     click.option("--force", is_flag=True, help="Replace what is there."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conch_ollama.cli import output
+from conch_ollama.cli.options import hub_option, revision_option
 
 if TYPE_CHECKING:
     from conch_ollama.workflows.against import Against
@@ -42,8 +43,8 @@ NOT_PROVEN = 3
     help="Write there a Jinja that llama.cpp, too, renders as transformers renders the model's own.",
 )
 @click.option("--allow-unproven", is_flag=True, help="With -o: write the nearest TEMPLATE where none is proven.")
-@click.option("--hub", type=click.Choice(["huggingface", "modelscope"]), default="huggingface", show_default=True)
-@click.option("--revision", metavar="REV", help="Branch, tag or commit on the hub.")
+@hub_option
+@revision_option
 @click.option("--no-engines", is_flag=True, help="Don't ask llama.cpp's Jinja.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(

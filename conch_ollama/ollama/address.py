@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from urllib.parse import urlsplit
 
 from conch_ollama.errors import UsageError
 
@@ -61,12 +60,3 @@ def _connectable(host: str, given: str) -> str:
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
     return f"[{address}]" if address.version == 6 else str(address)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL is this machine's, to which no proxy must be asked the way."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

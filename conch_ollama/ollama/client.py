@@ -14,8 +14,9 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from conch_ollama.addresses import is_loopback
 from conch_ollama.errors import NotFoundError
-from conch_ollama.ollama.address import is_loopback, resolve_host
+from conch_ollama.ollama.address import resolve_host
 from conch_ollama.ollama.failures import not_ollama, refused, refused_by, translated
 from conch_ollama.ollama.names import parse_name
 from conch_ollama.ollama.show import ModelInfo, info_from_show

@@ -30,8 +30,6 @@ STOCK_STOPS: dict[str, tuple[str, ...]] = {
     "vicuna": ("USER:", "ASSISTANT:"),
     "zephyr": ("<|system|>", "</s>", "<|user|>", "<|assistant|>"),
 }
-#: Sampling that models of the library carry along with such a TEMPLATE.
-STOCK_SAMPLING: dict[str, dict[str, float]] = {"gemma3-instruct": {"temperature": 0.1}}
 
 
 def detected_stops(stops: Iterable[str]) -> tuple[tuple[str, str], ...]:

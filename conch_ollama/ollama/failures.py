@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from conch_ollama.addresses import is_loopback
 from conch_ollama.errors import OllamaRefusedError, OllamaUnreachableError
-from conch_ollama.ollama.address import is_loopback
 
 if TYPE_CHECKING:
     import httpx

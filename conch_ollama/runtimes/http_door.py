@@ -7,12 +7,12 @@ caller to say.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from conch_ollama.addresses import is_loopback
 from conch_ollama.errors import ConchError, RuntimeFailedError, RuntimeUnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class HttpDoor:
         self.name = name
         self._refuses = refuses
         # A proxy for the world outside must not catch loopback.
-        self._settings: dict[str, Any] = {"headers": dict(headers or {}), "trust_env": not _is_loopback(url)}
+        self._settings: dict[str, Any] = {"headers": dict(headers or {}), "trust_env": not is_loopback(url)}
         self._client = self._made(kept=32)
         self._anew: httpx.AsyncClient | None = None
 
@@ -116,6 +116,22 @@ class HttpDoor:
             await self._anew.aclose()
 
 
+async def handed_on(
+    begun: contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]],
+) -> AsyncGenerator[bytes, None]:
+    """The bytes of an answer, for another to read: what goes wrong before it begins is raised here, and the connection
+    goes when the reading ends."""
+    stack = contextlib.AsyncExitStack()
+    pieces = await stack.enter_async_context(begun)
+
+    async def answer() -> AsyncGenerator[bytes, None]:
+        async with stack:
+            async for piece in pieces:
+                yield piece
+
+    return answer()
+
+
 async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The lines of a stream of bytes that are not empty, without their ends."""
     pending: list[bytes] = []
@@ -130,11 +146,3 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     line = b"".join(pending).strip()
     if line:
         yield line
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -19,7 +19,7 @@ from conch_ollama.errors import (
     RuntimeFailedError,
     RuntimeRefusedError,
 )
-from conch_ollama.runtimes.http_door import HttpDoor, lines
+from conch_ollama.runtimes.http_door import HttpDoor, handed_on, lines
 from conch_ollama.runtimes.ollama_body import chat_request, generate_request, texts_only
 from conch_ollama.runtimes.ollama_body import options as ollama_options
 from conch_ollama.runtimes.ollama_cards import card_from, seconds
@@ -95,15 +95,7 @@ class OllamaRuntime:
 
     async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
         """Newer versions of Ollama have /v1/responses and /v1/messages."""
-        stack = contextlib.AsyncExitStack()
-        pieces = await stack.enter_async_context(self._door.post(path, {**body, "model": self._name(model)}))
-
-        async def answer() -> AsyncGenerator[bytes, None]:
-            async with stack:
-                async for piece in pieces:
-                    yield piece
-
-        return answer()
+        return await handed_on(self._door.post(path, {**body, "model": self._name(model)}))
 
     async def load(self, model: str, keep_alive: float | None = None) -> None:
         request: dict[str, Any] = {"model": self._name(model), "stream": False}

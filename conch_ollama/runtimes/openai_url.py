@@ -20,6 +20,7 @@ from conch_ollama.errors import (
     RuntimeRefusedError,
     UsageError,
 )
+from conch_ollama.runtimes.http_door import handed_on
 from conch_ollama.runtimes.messages import checked_messages
 from conch_ollama.runtimes.openai_body import request_for
 from conch_ollama.runtimes.openai_chunks import tidy_chunks
@@ -91,19 +92,10 @@ class OpenAIRuntime:
     async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
         route = path.removeprefix("/v1")
         await self._servers.having(model)
-        stack = contextlib.AsyncExitStack()
-        begun = self._begun(model, lambda _, name: {**body, "model": name}, route)
         try:
-            pieces = await stack.enter_async_context(begun)
+            return await handed_on(self._begun(model, lambda _, name: {**body, "model": name}, route))
         except NotFoundError as err:  # the model is there
             raise NotSupportedError(f"the upstream of {model} has no {path}") from err
-
-        async def answer() -> AsyncGenerator[bytes, None]:
-            async with stack:
-                async for piece in pieces:
-                    yield piece
-
-        return answer()
 
     async def load(self, model: str, keep_alive: float | None = None) -> None:
         """Only sees that some upstream has it: what it keeps loaded is its own business."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from conch_ollama.server.access import ANYONE, Caller
+from conch_ollama.server.access import Caller
 from conch_ollama.server.settings import Address
 
 if TYPE_CHECKING:
@@ -27,6 +27,3 @@ def visitor_of(request: Request) -> Visitor:
     """Who sent this request."""
     found: Visitor = request.scope[KEY]
     return found
-
-
-NOBODY = Visitor(ANYONE, None, "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,23 +16,20 @@ from conch_ollama.errors import CheckError, RuntimeFailedError, UsageError
 from conch_ollama.exporter.adapter_check import check_against_merge
 from conch_ollama.exporter.adapter_gguf import AdapterPlan, plan_adapter, plan_adapter_file, write_adapter
 from conch_ollama.exporter.general import adapter_metadata
-from conch_ollama.exporter.inputs import Inputs, open_inputs
+from conch_ollama.exporter.inputs import Inputs
 from conch_ollama.exporter.plan import GGUFPlan, Plan
 from conch_ollama.exporter.preflight import preflight
 from conch_ollama.exporter.provenance import Provenance, provenance_of
-from conch_ollama.quantize.recipes import normalise
 from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
 from conch_ollama.sources.merge import MergedSource
-from conch_ollama.sources.resolve import resolve_base
 from conch_ollama.workflows.adapter_modelfile import AdapterModelfile, adapter_modelfile, another_tokenizer
 from conch_ollama.workflows.events import Events, Silent
-from conch_ollama.workflows.export import ExportOptions
+from conch_ollama.workflows.export_options import AdapterSource, ExportOptions, file_stem, note_kept, opened
 from conch_ollama.workflows.folders import REPORT, UNCHECKED, make_folder, write_text
 from conch_ollama.workflows.results import CheckResult, ExportedFile, ExportResult
 from conch_ollama.workflows.template_choice import Choice, choose_template
 
-_NAME = re.compile(r"[^\w.\-]+")
-_TYPES = ("f16", "f32")
+_TYPES = {"f16", "f32"}
 _PROMPT = "1, 2, 3,"
 _NUM_CTX = 512
 
@@ -57,7 +53,7 @@ class _Work:
 
 def export_adapter(
     base: str | Path,
-    adapter: str | Path | tuple[str | Path, float],
+    adapter: AdapterSource,
     *,
     type: str | None = None,
     name: str | None = None,
@@ -87,20 +83,17 @@ def export_adapter(
     an embedding that is the output too. Otherwise ConchError's kin; a file that failed the check stays as *.unchecked.
     """
     events = events or Silent()
-    recipe = normalise(type) if type is not None else None
-    if recipe is not None and recipe not in _TYPES:
-        raise UsageError(f"an adapter is f16 or f32, not {recipe}", hint="leave -q away: f16, and f32 where needed")
-    options = ExportOptions(
-        types=(recipe,) if recipe else (),
+    options = ExportOptions.of(
+        types=[type] if type is not None else (),
         name=name,
-        out=Path(out) if out is not None else None,
-        template=str(template) if template is not None else None,
+        out=out,
+        template=template,
         allow_unproven=allow_unproven,
         train_template=train_template,
         system=system,
         num_ctx=num_ctx,
         pre=pre,
-        tokenizer=Path(tokenizer) if tokenizer is not None else None,
+        tokenizer=tokenizer,
         hub=hub,
         revision=revision,
         threads=threads,
@@ -108,12 +101,11 @@ def export_adapter(
         force=force,
         dry_run=dry_run,
     )
-    folder, weight = (Path(adapter[0]), float(adapter[1])) if isinstance(adapter, tuple) else (Path(adapter), 1.0)
-    resolved = resolve_base(base, hub=hub, revision=revision)
-    events.step(f"opening {resolved.name} + {folder.name}")
-    with open_inputs(resolved, [(folder, weight)], pre=pre, tokenizer=options.tokenizer) as inputs:
-        for warning in inputs.warnings:
-            events.warning(warning)
+    if not set(options.types) <= _TYPES:
+        raise UsageError(
+            f"an adapter is f16 or f32, not {options.types[0]}", hint="leave -q away: f16, and f32 where needed"
+        )
+    with opened(base, [adapter], options, events) as inputs:
         return _export(_planned(inputs, options, base), events)
 
 
@@ -124,10 +116,10 @@ def _planned(inputs: Inputs, options: ExportOptions, given: str | Path) -> _Work
     adapter, weight = inputs.adapters[0]
     plan = plan_adapter(merged.base, adapter, weight, inputs.architecture)
     name = options.name or adapter.folder.name
-    folder = options.out or Path(_NAME.sub("-", name))
+    folder = options.folder(name)
     provenance = provenance_of(inputs, "float32")
     recipe = options.types[0] if options.types else None
-    path = folder / f"{_NAME.sub('-', name)}.lora.{recipe or 'f16'}.gguf"
+    path = folder / f"{file_stem(name)}.lora.{recipe or 'f16'}.gguf"
     metadata = adapter_metadata(inputs, name, provenance, plan.alpha)
     file = plan_adapter_file(plan, path, recipe, metadata)
     # Only a GGUF can stand behind FROM.
@@ -198,7 +190,7 @@ def _checked(work: _Work, path: Path, events: Events) -> tuple[tuple[CheckResult
             return (), error
         return (_run(work, path),), error
     except CheckError as err:
-        err.hint = f"{err.hint or ''}\nthe file was kept as {path}".lstrip()
+        note_kept(err, path)
         raise
     except BaseException:
         path.unlink(missing_ok=True)

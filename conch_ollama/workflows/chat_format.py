@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -46,7 +47,7 @@ class ChatFormat:
     gguf: Path | None = None
     warnings: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def jinja(self) -> JinjaTemplate:
         """The template, parsed. Raises BadTemplateError."""
         return JinjaTemplate(

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from conch_ollama.addresses import is_loopback
 from conch_ollama.errors import BadFileError, NotFoundError, OllamaRefusedError, RegisterMismatchError
-from conch_ollama.ollama.address import is_loopback
 from conch_ollama.ollama.client import OllamaClient
 from conch_ollama.ollama.names import parse_name
 from conch_ollama.ollama.show import ModelInfo

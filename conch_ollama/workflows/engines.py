@@ -130,14 +130,6 @@ def correction(jinja: JinjaTemplate, verdict: EngineVerdict, references: Sequenc
     return best
 
 
-def corrected_jinja(source: str, *, bos_token: str, eos_token: str) -> str | None:
-    """A Jinja that transformers and llama.cpp both render as transformers renders `source`; None where there is none,
-    or the source itself is such a one already."""
-    found = engine_verdicts(source, bos_token=bos_token, eos_token=eos_token)
-    text: str | None = found[LLAMA_CPP]["corrected"]
-    return text
-
-
 def _is_whole(proof: EngineProof) -> bool:
     return proof.proven and all(one.holds for one in proof.classes.values())
 

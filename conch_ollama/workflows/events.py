@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from conch_ollama.exporter.preflight import Preflight
+if TYPE_CHECKING:
+    from conch_ollama.exporter.preflight import Preflight
 
 
 class Events(Protocol):

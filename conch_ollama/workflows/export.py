@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,53 +17,25 @@ from conch_ollama.chat_template.record import gguf_record
 from conch_ollama.errors import CheckError
 from conch_ollama.exporter.general import file_metadata
 from conch_ollama.exporter.hugging_face import write_companions
-from conch_ollama.exporter.inputs import Inputs, MergeDtype, open_inputs
+from conch_ollama.exporter.inputs import Inputs, MergeDtype
 from conch_ollama.exporter.pipeline import run_plan
 from conch_ollama.exporter.plan import Plan, plan_export
 from conch_ollama.exporter.preflight import preflight
 from conch_ollama.exporter.provenance import Provenance, provenance_of
-from conch_ollama.quantize.recipes import normalise
-from conch_ollama.sources.resolve import resolve_base
 from conch_ollama.workflows.check import check_file, expected_ids
 from conch_ollama.workflows.events import Events, Silent
+from conch_ollama.workflows.export_options import AdapterSource, ExportOptions, file_stem, note_kept, opened
 from conch_ollama.workflows.folders import REPORT, UNCHECKED, make_folder, write_text
 from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.modelfile import Modelfiles, build_modelfiles
 from conch_ollama.workflows.results import CheckResult, ExportedFile, ExportResult
 from conch_ollama.workflows.template_choice import Choice, choose_template
 
-_NAME = re.compile(r"[^\w.\-]+")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Everything about an export but what goes in. See `export` for the meaning of each."""
-
-    types: tuple[str, ...] = ("q4_K_M",)
-    name: str | None = None
-    out: Path | None = None
-    merge_dtype: MergeDtype = "float32"
-    hugging_face: bool = False
-    template: str | None = None
-    allow_unproven: bool = False
-    train_template: str | None = None
-    plain_jinja: bool = False
-    system: str | None = None
-    num_ctx: int | None = None
-    pre: str | None = None
-    tokenizer: Path | None = None
-    hub: Literal["huggingface", "modelscope"] = "huggingface"
-    revision: str | None = None
-    threads: int = 0
-    check: bool = True
-    force: bool = False
-    dry_run: bool = False
-
 
 def export(
     base: str | Path,
     *,
-    adapters: Sequence[str | Path | tuple[str | Path, float]] = (),
+    adapters: Sequence[AdapterSource] = (),
     types: Sequence[str] = ("q4_K_M",),
     name: str | None = None,
     out: str | Path | None = None,
@@ -102,20 +73,20 @@ def export(
     Raises ConchError's kin; nothing is left behind then but a file named *.unchecked where the check failed.
     """
     events = events or Silent()
-    options = ExportOptions(
-        types=tuple(dict.fromkeys(normalise(recipe) for recipe in types)),
+    options = ExportOptions.of(
+        types=types,
         name=name,
-        out=Path(out) if out is not None else None,
+        out=out,
         merge_dtype=merge_dtype,
         hugging_face=hugging_face,
-        template=str(template) if template is not None else None,
+        template=template,
         allow_unproven=allow_unproven,
         train_template=train_template,
         plain_jinja=plain_jinja,
         system=system,
         num_ctx=num_ctx,
         pre=pre,
-        tokenizer=Path(tokenizer) if tokenizer is not None else None,
+        tokenizer=tokenizer,
         hub=hub,
         revision=revision,
         threads=threads,
@@ -123,18 +94,13 @@ def export(
         force=force,
         dry_run=dry_run,
     )
-    resolved = resolve_base(base, hub=hub, revision=revision)
-    weighted = [(Path(a[0]), float(a[1])) if isinstance(a, tuple) else (Path(a), 1.0) for a in adapters]
-    events.step(f"opening {resolved.name}" + "".join(f" + {path.name}" for path, _ in weighted))
-    with open_inputs(resolved, weighted, merge_dtype=merge_dtype, pre=pre, tokenizer=options.tokenizer) as inputs:
-        for warning in inputs.warnings:
-            events.warning(warning)
+    with opened(base, adapters, options, events) as inputs:
         return _export(inputs, options, events)
 
 
 def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportResult:
     name = options.name or _default_name(inputs)
-    folder = options.out or Path(_NAME.sub("-", name))
+    folder = options.folder(name)
     provenance = provenance_of(inputs, options.merge_dtype)
     template = choose_template(inputs, options, name)
     inputs = template.inputs
@@ -170,7 +136,7 @@ def _default_name(inputs: Inputs) -> str:
 def _plan(
     inputs: Inputs, options: ExportOptions, name: str, folder: Path, provenance: Provenance, template: Choice
 ) -> Plan:
-    stem = _NAME.sub("-", name)
+    stem = file_stem(name)
     targets = {recipe: folder / f"{stem}.{recipe}.gguf{UNCHECKED}" for recipe in options.types}
     parameters = sum(info.elements for info in inputs.weights.tensors.values())
     metadata = file_metadata(inputs, name, parameters, provenance, gguf_record(template.record))
@@ -228,7 +194,7 @@ def _check(
                 events.step(f"checking {_final(file.path).name}: loads, tokenises as the original, answers")
                 results.append(check_file(file.path, expected, events.warning))
     except CheckError as err:
-        err.hint = f"{err.hint or ''}\nthe file was kept as {file.path}".lstrip()
+        note_kept(err, file.path)
         raise
     except BaseException:
         for file in staged:

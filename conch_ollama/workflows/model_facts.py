@@ -15,19 +15,15 @@ from typing import Any
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadGGUFError, BadTemplateError
+from conch_ollama.exporter.general import SAMPLING as METADATA
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.formats.metadata import Metadata, Value, ValueType
 from conch_ollama.tokenizers.vocabulary import Vocabulary, vocabulary_from_gguf
 from conch_ollama.workflows.chat_format import ChatFormat, of_vocabulary
+from conch_ollama.workflows.modelfile import SAMPLING as PARAMETERS
 
-#: Metadata of a GGUF -> parameter of a Modelfile (the keys are those that llama.cpp reads and conch writes).
-SAMPLING = {
-    "general.sampling.temp": "temperature",
-    "general.sampling.top_p": "top_p",
-    "general.sampling.top_k": "top_k",
-    "general.sampling.min_p": "min_p",
-    "general.sampling.penalty_repeat": "repeat_penalty",
-}
+#: Metadata of a GGUF -> parameter of a Modelfile: what an export writes, read back.
+SAMPLING = {key: PARAMETERS[name] for name, (key, _) in METADATA.items()}
 
 
 @dataclass(frozen=True)

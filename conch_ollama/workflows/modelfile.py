@@ -19,7 +19,7 @@ from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.template_choice import Choice
 
 if TYPE_CHECKING:
-    from conch_ollama.workflows.export import ExportOptions
+    from conch_ollama.workflows.export_options import ExportOptions
 
 #: generation_config.json -> Modelfile parameter.
 SAMPLING = {

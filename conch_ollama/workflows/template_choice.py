@@ -21,7 +21,7 @@ from conch_ollama.workflows.template import Proven, prove_format, prove_given
 from conch_ollama.workflows.trained import Trained, with_trained_template
 
 if TYPE_CHECKING:
-    from conch_ollama.workflows.export import ExportOptions
+    from conch_ollama.workflows.export_options import ExportOptions
 
 NATIVE, PROVEN = "native", "proven"
 UNPROVEN = "no TEMPLATE: none is proven to render what this model was trained on"

@@ -10,28 +10,18 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from tests.parts.scripted_gguf import BYTES, describe
+
 WIDTH, HEADS, FEED = 32, 2, 64
 
 
 def write_tiny_gguf(path: Path, architecture: str = "llama") -> Path:
     """`architecture`: llama or qwen3. The server takes it for the model's family."""
     chance = np.random.default_rng(1)
-    tokens = [*_byte_tokens(), "he", "<s>", "</s>"]
+    tokens = [*BYTES, "he", "<s>", "</s>"]
     writer = gguf.GGUFWriter(str(path), architecture)
-    writer.add_name("tiny")
-    writer.add_context_length(8192)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(FEED)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_key_length(WIDTH // HEADS)
-    writer.add_value_length(WIDTH // HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    writer.add_vocab_size(len(tokens))
+    sizes = {"width": WIDTH, "heads": HEADS, "feed": FEED}
+    describe(writer, "tiny", **sizes, vocabulary=len(tokens), context_length=8192)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
@@ -58,10 +48,3 @@ def write_tiny_gguf(path: Path, architecture: str = "llama") -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-def _byte_tokens() -> list[str]:
-    """The characters that byte-level BPE writes for the 256 bytes (GPT-2's table)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = iter(range(256, 512))
-    return [chr(byte) if byte in shown else chr(next(hidden)) for byte in range(256)]

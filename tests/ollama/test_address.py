@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from conch_ollama.addresses import is_loopback
 from conch_ollama.errors import UsageError
-from conch_ollama.ollama.address import is_loopback, resolve_host
+from conch_ollama.ollama.address import resolve_host
 
 
 @pytest.mark.parametrize(

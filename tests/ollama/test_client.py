@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,9 @@ from conch_ollama.errors import NotFoundError, OllamaRefusedError, OllamaUnreach
 from conch_ollama.ollama.client import OllamaClient, chat, exists, list_models, model_info
 from tests.ollama.stub_server import StubHandler, stub_server
 from tests.parts.ollama import OllamaServer
+from tests.parts.ports import free_port
 
 HI = [{"role": "user", "content": "Hi"}]
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def test_version_and_host_of_a_real_server(ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +24,7 @@ def test_a_proxy_in_the_environment_does_not_catch_loopback(
     ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     with OllamaClient(ollama_server.host) as client:
@@ -58,7 +51,7 @@ def test_a_model_that_is_not_there(ollama_server: OllamaServer) -> None:
 )
 @pytest.mark.bad_input("Ollama: not running")
 def test_no_server(ask: object) -> None:
-    host = f"http://127.0.0.1:{closed_port()}"
+    host = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(OllamaUnreachableError) as caught:
         ask(host)  # type: ignore[operator]
     assert caught.value.code == "ollama-unreachable"

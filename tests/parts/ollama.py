@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Self
 import psutil
 
 from tests.parts.cache import download, provide
+from tests.parts.ports import free_port
 
 VERSION = "0.9.3"
 WHEELS = (
@@ -192,7 +192,7 @@ class OllamaServer:
         for name in ("HOME", "OLLAMA_MODELS"):
             Path(self._settings[name]).mkdir(parents=True, exist_ok=True)
         for _ in range(5):  # another process may take the free port first
-            self.port = _free_port(self.address)
+            self.port = free_port(self.address)
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [str(self.program), "serve"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -253,11 +253,3 @@ class OllamaServer:
 
     def log_text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-
-
-def _free_port(address: str) -> int:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((address.strip("[]"), 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -43,9 +43,9 @@ def scripted_gguf(
     """
     specials = _specials(chat_template, extra_tokens, bos_token)
     shown = [mark for mark in _SHOWN if mark not in specials]
-    base = [*_BYTES, "ÿÿ", *specials, *shown]
+    base = [*BYTES, "ÿÿ", *specials, *shown]
     script = [_bytes_as_text(piece) for piece in pieces(answer, [*_SHOWN, *specials])]
-    tokens = [*base, *(piece for piece in script if piece not in _BYTES)]
+    tokens = [*base, *(piece for piece in script if piece not in BYTES)]
     kinds = [gguf.TokenType.NORMAL] * len(tokens)
     for at, token in enumerate(tokens):
         if token in specials:
@@ -55,7 +55,8 @@ def scripted_gguf(
     end = next(token for token in _ENDS if token in specials)
 
     writer = gguf.GGUFWriter(str(path), architecture)
-    _describe(writer, len(tokens), context_length)
+    sizes = {"width": WIDTH, "heads": HEADS, "feed": FEED}
+    describe(writer, "scripted", **sizes, vocabulary=len(tokens), context_length=context_length)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
@@ -98,17 +99,20 @@ def _specials(chat_template: str, extra_tokens: Sequence[str], bos_token: str) -
     return [token for token in found if token not in _SHOWN or token in extra_tokens]
 
 
-def _describe(writer: gguf.GGUFWriter, vocabulary: int, context_length: int) -> None:
-    writer.add_name("scripted")
+def describe(
+    writer: gguf.GGUFWriter, name: str, *, width: int, heads: int, feed: int, vocabulary: int, context_length: int
+) -> None:
+    """The metadata of a model with one layer, all its tensors F32."""
+    writer.add_name(name)
     writer.add_context_length(context_length)
-    writer.add_embedding_length(WIDTH)
+    writer.add_embedding_length(width)
     writer.add_block_count(1)
-    writer.add_feed_forward_length(FEED)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_key_length(WIDTH // HEADS)
-    writer.add_value_length(WIDTH // HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_feed_forward_length(feed)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_key_length(width // heads)
+    writer.add_value_length(width // heads)
+    writer.add_rope_dimension_count(width // heads)
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -143,8 +147,9 @@ def _byte_characters() -> Iterator[str]:
         yield chr(byte) if byte in shown else chr(next(hidden))
 
 
-_BYTES = list(_byte_characters())
+#: The tokens of the 256 bytes.
+BYTES = list(_byte_characters())
 
 
 def _bytes_as_text(text: str) -> str:
-    return "".join(_BYTES[byte] for byte in text.encode("utf-8"))
+    return "".join(BYTES[byte] for byte in text.encode("utf-8"))

@@ -9,13 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.llama_server import LlamaCppModel, LlamaCppRuntime
 from conch_ollama.runtimes.worker_seats import Worker
-from tests.runtimes.places import HI, collect, text_of
+from tests.parts.scripted_gguf import scripted_gguf
+from tests.runtimes.places import HI, TEXT, collect, text_of
 
 LONG = " ".join(str(n * n * n) for n in range(1500))
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scripted_gguf(tmp_path_factory.mktemp("模型 folder") / "plain.gguf", TEXT, context_length=4096)
+
+
+@pytest.fixture(scope="module")
+def long_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its answer takes seconds."""
+    return scripted_gguf(tmp_path_factory.mktemp("long") / "long.gguf", LONG, context_length=32768)
 
 
 def model(path: Path, name: str = "m", **settings: Any) -> LlamaCppModel:

@@ -14,20 +14,8 @@ import pytest
 from conch_ollama.errors import ConchError, NotSupportedError, RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes.llama_server import LlamaCppModel, LlamaCppRuntime
 from conch_ollama.runtimes.machine_fit import Machine
-from tests.parts.scripted_gguf import scripted_gguf
 from tests.runtimes.places import HI, TEXT, collect, text_of
 from tests.runtimes.supervised import LONG, get, model, run, say, until, workers
-
-
-@pytest.fixture(scope="module")
-def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scripted_gguf(tmp_path_factory.mktemp("模型 folder") / "plain.gguf", TEXT, context_length=4096)
-
-
-@pytest.fixture(scope="module")
-def long_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its answer takes seconds."""
-    return scripted_gguf(tmp_path_factory.mktemp("long") / "long.gguf", LONG, context_length=32768)
 
 
 def test_the_first_requests_wait_for_one_load(gguf: Path) -> None:

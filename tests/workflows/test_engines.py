@@ -10,7 +10,7 @@ import pytest
 
 from conch_ollama.chat_template.conversations import PLAIN, conversation
 from conch_ollama.errors import BadTemplateError, RuntimeFailedError
-from conch_ollama.workflows.engines import corrected_jinja, engine_verdicts
+from conch_ollama.workflows.engines import engine_verdicts
 from conch_ollama.workflows.template_carrier import TEMPLATE_KEY, write_carrier
 from conch_ollama.workflows.template_engine import TemplateEngine
 from tests.chat_template.references import source
@@ -55,7 +55,7 @@ def test_a_system_text_that_the_template_drops_is_merged_by_llama_cpp_and_not_by
     found = verdict(source("phi-3-first"), correct=False)
     assert "+You are a magic conch." in found["classes"]["system"]["diff"]
     assert found["corrected"] is None  # not asked for
-    offered = corrected_jinja(source("phi-3-first"), bos_token=BOS, eos_token=EOS)
+    offered = verdict(source("phi-3-first"))["corrected"]
     assert offered is not None
     with TemplateEngine({TEMPLATE_KEY: offered}, bos_token=BOS, eos_token=EOS) as engine:
         assert "Brief" not in engine.render(conversation("", ("s", "Brief"), ("u", "Hi")))
