@@ -47,17 +47,18 @@ def conversation_value(one: Conversation) -> dict[str, Any]:
 
 def class_values(proof: Proof) -> dict[str, dict[str, Any]]:
     """class -> {verdict; where it is not equal: conversation, diff, construct, limit}, those that have a value."""
-    return {kind: _class_value(kind, one) for kind, one in proof.classes.items()}
+    found = {kind: class_value(one) for kind, one in proof.classes.items()}
+    if ALTERED_KIND in found and proof.classes[ALTERED_KIND].verdict == ALTERED:
+        found[ALTERED_KIND]["limit"] = ALTERED_WHY
+    return found
 
 
-def _class_value(kind: str, one: ClassVerdict) -> dict[str, Any]:
+def class_value(one: ClassVerdict) -> dict[str, Any]:
+    """One verdict, for programs."""
     found: dict[str, Any] = {"verdict": one.verdict}
     if one.conversation is not None:
         found["conversation"] = conversation_value(one.conversation)
-    found |= {key: text for key in ("diff", "construct", "limit") if (text := getattr(one, key))}
-    if kind == ALTERED_KIND and one.verdict == ALTERED:
-        found["limit"] = ALTERED_WHY
-    return found
+    return found | {key: text for key in ("diff", "construct", "limit") if (text := getattr(one, key))}
 
 
 def proof_record(proof: Proof, *, jinja: str, model: str, ollama: str, token_ids: str) -> dict[str, Any]:

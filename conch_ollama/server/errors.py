@@ -54,6 +54,11 @@ def busy(status: int, message: str, retry_after: float, code: str) -> Refusal:
     return Refusal(status, message, code, headers={"retry-after": str(max(1, ceil(retry_after)))})
 
 
+def ending() -> Refusal:
+    """The server is about to end: another one may answer soon."""
+    return busy(503, "The server is ending.", 5, "shutting_down")
+
+
 def model_not_found(name: str) -> Refusal:
     """For a model that is not there and for one that the caller may not see: both look the same."""
     return Refusal(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from conch_ollama.server.answering import Job
-from conch_ollama.server.errors import Refusal, busy
+from conch_ollama.server.errors import Refusal, ending
 from conch_ollama.server.shim import shim_of
 from conch_ollama.server.visitors import visitor_of
 
@@ -26,7 +26,7 @@ async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint
     """A job for the model that `body` names. `kind`: "chat", "complete", "embed" or "forward". Raises Refusal."""
     shim = shim_of(request)
     if shim.draining:
-        raise busy(503, "The server is ending.", 5, "shutting_down")  # a connection that was kept open
+        raise ending()  # a connection that was kept open
     visitor = visitor_of(request)
     served = await find_model(request, body.get("model"))
     filled = _with_defaults(body, served, shim.settings.limits.max_tokens if kind in {"chat", "complete"} else None)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from conch_ollama.server.access import ANYONE
-from conch_ollama.server.errors import Refusal, busy, error_body, error_headers, refusal_of
+from conch_ollama.server.errors import Refusal, ending, error_body, error_headers, refusal_of
 from conch_ollama.server.visitors import KEY
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class WholeAnswer(Watched):
         except asyncio.CancelledError:
             if self._gone:
                 raise
-            response = refused(scope["path"], _ending())
+            response = refused(scope["path"], ending())
         except Exception as err:  # the border: ours are translated, others logged
             _, response = failed(scope, err)
         self._done = True
@@ -152,9 +152,9 @@ class StreamedAnswer(Watched):
                 raise
             if not self._started:
                 self._done = True
-                await refused(scope["path"], _ending())(scope, _nothing, send)
+                await refused(scope["path"], ending())(scope, _nothing, send)
                 return
-            await self.write(self._failure(_ending()))
+            await self.write(self._failure(ending()))
         except Exception as err:  # the border: ours are translated, others logged
             refusal, response = failed(scope, err)
             if not self._started:
@@ -194,10 +194,6 @@ class StreamedAnswer(Watched):
                     return
             elif self._comment is not None and now - self._spoke >= self._quiet_s * 0.9:
                 await self.write(self._comment)
-
-
-def _ending() -> Refusal:
-    return busy(503, "The server is ending.", 5, "shutting_down")
 
 
 async def _nothing() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from conch_ollama.chat_template.conversations import conversation
 from conch_ollama.chat_template.engines import EngineProof, Render, engine_proof, references_for
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.plain_jinja_candidates import QUESTION, candidates, thinking_said
-from conch_ollama.chat_template.record import conversation_value
+from conch_ollama.chat_template.record import class_value
 from conch_ollama.chat_template.verdicts import ClassVerdict
 from conch_ollama.errors import BadTemplateError, RuntimeFailedError
 from conch_ollama.workflows.template_carrier import TEMPLATE_KEY
@@ -73,16 +73,16 @@ def engine_verdicts(
     better = correction(jinja, verdict, references) if correct and not _is_whole(proof) else None
     found: dict[str, Any] = {
         "proven": proof.proven,
-        "classes": {kind: _class_value(one) for kind, one in proof.classes.items()},
+        "classes": {kind: class_value(one) for kind, one in proof.classes.items()},
         "version": engine_version(),
         "reason": proof.reason or _differing(proof),
         "corrected": better.source if better else None,
     }
     if better:
         found["changes"] = list(better.changes)
-        found["corrected_classes"] = {kind: _class_value(one) for kind, one in better.proof.classes.items()}
+        found["corrected_classes"] = {kind: class_value(one) for kind, one in better.proof.classes.items()}
     if verdict.continued is not None:
-        found["prefill_by_server"] = _class_value(verdict.continued)
+        found["prefill_by_server"] = class_value(verdict.continued)
     return {LLAMA_CPP: found}
 
 
@@ -143,13 +143,6 @@ def _last_error(log: str) -> str:
     """What llama.cpp says of the template among the last lines of its log."""
     found = [line.removeprefix("Error: ") for line in log.splitlines() if line.startswith("Error: ")]
     return found[-1] if found else ""
-
-
-def _class_value(one: ClassVerdict) -> dict[str, Any]:
-    found: dict[str, Any] = {"verdict": one.verdict}
-    if one.conversation is not None:
-        found["conversation"] = conversation_value(one.conversation)
-    return {**found, "diff": one.diff} if one.diff else found
 
 
 def _templates_of(gguf: Path) -> dict[str, str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from conch_ollama.chat_template.ollama_values import LATEST, Version
+from conch_ollama.chat_template.ollama_values import Version
 from conch_ollama.ollama.show import ModelInfo
-from conch_ollama.ollama.versions import is_native, version_numbers
+from conch_ollama.ollama.versions import is_native
 from conch_ollama.workflows.model_facts import ModelFacts
+from conch_ollama.workflows.proofs import rules_of
 
 WRONG_TEMPLATE, NO_CHAT_TEMPLATE, BYPASSED = "wrong-template", "no-chat-template", "bypassed-template"
 DOUBLE_BOS, MISSING_STOP, STOP_IN_TURN = "double-bos", "missing-stop", "stop-in-turn"
@@ -47,9 +48,8 @@ class Patient:
 
     @property
     def proof_version(self) -> Version:
-        """Which Ollama to render as; a build of one's own counts as new."""
-        numbers = version_numbers(self.version)
-        return numbers if numbers > (0, 0, 0) else LATEST
+        """Which Ollama to render as."""
+        return rules_of(self.version)
 
     @property
     def template(self) -> str:

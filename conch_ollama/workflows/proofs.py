@@ -1,10 +1,18 @@
-"""Reads a proof: the first class in which it fails, and why, in one line. Proves nothing."""
+"""Around a proof: by whose rules it is made, the first class in which it fails, and why, in a line. Proves nothing."""
 
 from __future__ import annotations
 
 from conch_ollama.chat_template.conversations import PLAIN
+from conch_ollama.chat_template.ollama_values import LATEST, Version
 from conch_ollama.chat_template.prove import DATE
 from conch_ollama.chat_template.verdicts import ClassVerdict, Proof
+from conch_ollama.ollama.versions import version_numbers
+
+
+def rules_of(version: str) -> Version:
+    """Which Ollama to render as for a server of that version; a build of one's own counts as new."""
+    numbers = version_numbers(version)
+    return numbers if numbers > (0, 0, 0) else LATEST
 
 
 def first_difference(proof: Proof) -> tuple[str, ClassVerdict | None]:

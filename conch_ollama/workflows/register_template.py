@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from conch_ollama.chat_template.ollama_render import OllamaTemplate
-from conch_ollama.chat_template.ollama_values import LATEST, Version
+from conch_ollama.chat_template.ollama_values import Version
 from conch_ollama.chat_template.record import text_sha256
 from conch_ollama.errors import BadTemplateError, TemplateMismatchError
 from conch_ollama.ollama.modelfile import Modelfile
-from conch_ollama.ollama.versions import is_native, version_numbers
+from conch_ollama.ollama.versions import is_native
 from conch_ollama.workflows.model_facts import ModelFacts
-from conch_ollama.workflows.proofs import first_difference, why_unproven
+from conch_ollama.workflows.proofs import first_difference, rules_of, why_unproven
 from conch_ollama.workflows.template import Proven, prove_format, prove_given
 from conch_ollama.workflows.template_choice import NATIVE, PROVEN, read_template
 
@@ -50,9 +50,8 @@ class Registering:
 
     @property
     def proof_version(self) -> Version:
-        """Whose rules count; a build of one's own counts as new."""
-        numbers = version_numbers(self.version)
-        return numbers if numbers > (0, 0, 0) else LATEST
+        """Whose rules count."""
+        return rules_of(self.version)
 
 
 def choose(task: Registering, template: str | Path | None) -> Chosen:
