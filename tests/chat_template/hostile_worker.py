@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.ollama_render import render_chat
+from conch_ollama.chat_template.prove import best_template
 from conch_ollama.errors import ConchError
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -26,9 +28,20 @@ def _bound_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
+def _prove(source: str) -> str:
+    return best_template(JinjaTemplate(source), add_bos=False, bos_token="", families=()).template
+
+
+_SIDES: dict[str, Callable[[str], str]] = {
+    "Jinja": lambda source: JinjaTemplate(source).render(MESSAGES),
+    "Go": lambda source: render_chat(source, MESSAGES),
+    "proof": _prove,
+}
+
+
 def _answer(side: str, source: str) -> dict[str, Any]:
     try:
-        text = JinjaTemplate(source).render(MESSAGES) if side == "Jinja" else render_chat(source, MESSAGES)
+        text = _SIDES[side](source)
     except ConchError as err:
         return {"code": err.code, "message": err.message}
     return {"code": "", "message": f"rendered {text[:1000]}"}

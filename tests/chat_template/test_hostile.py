@@ -6,9 +6,9 @@ Soon is 2 seconds of the processor; how long that takes on a busy machine is not
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LateError
@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.prove import best_template
 from conch_ollama.errors import BadTemplateError
 from tests.chat_template.hostile import GO, JINJA
 from tests.chat_template.references import index
@@ -48,7 +47,7 @@ class Worker:
         if self._process is None:
             command = [sys.executable, "-m", "tests.chat_template.hostile_worker"]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=_untraced()
             )
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -67,6 +66,11 @@ class Worker:
         if process is not None:
             process.kill()
             process.wait()
+
+
+def _untraced() -> dict[str, str]:
+    """The environment without what lets coverage measure child processes: tracing takes more time than rendering."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +96,11 @@ def test_go(worker: Worker, name: str) -> None:
     _check(worker.answer("Go", source), word)
 
 
-def _check(answer: dict[str, Any], word: str, *, refused: bool = False) -> None:
+def _check(answer: dict[str, Any], word: str, *, refused: bool = False, seconds: float = SECONDS) -> None:
     assert answer["code"] == ("template-refused" if refused or word == "refuses" else "bad-template"), answer
     assert word in answer["message"]
     assert len(answer["message"]) < 2000
-    assert answer["seconds"] < SECONDS
+    assert answer["seconds"] < seconds
 
 
 _VALUES = ("x", "'ab'", "n.x", "i", "[x]", "{'k': x}", "(x, x)", "99999", "range(9999)", "messages", "-1", "1.5")
@@ -165,23 +169,14 @@ def test_a_long_conversation_is_given_more() -> None:
     "condition",
     ["messages[0].role == 'system'", "messages | length > 2", "messages[-1].role == 'assistant'", "enable_thinking"],
 )
-def test_a_proof_ends_too(condition: str) -> None:
+def test_a_proof_ends_too(worker: Worker, condition: str) -> None:
     """Not only one rendering of it: the thousands that a proof takes."""
     loop = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
     source = "{% if " + condition + " %}" + loop + "{% endif %}{% for m in messages %}<{{ m.content }}>{% endfor %}"
-    started = time.process_time()
-    with pytest.raises(BadTemplateError) as caught:
-        best_template(JinjaTemplate(source), add_bos=False, bos_token="", families=())
-    assert caught.value.code == "bad-template"
-    assert "does too much" in caught.value.message
-    assert time.process_time() - started < SECONDS
+    _check(worker.answer("proof", source), "does too much")
 
 
 @pytest.mark.bad_input("a Jinja template that is slow for every conversation")
-def test_a_slow_template_is_not_asked_for_ever() -> None:
+def test_a_slow_template_is_not_asked_for_ever(worker: Worker) -> None:
     source = "{% for i in range(9999) %}{% endfor %}{% for m in messages %}<{{ m.content }}>{% endfor %}"
-    started = time.process_time()
-    with pytest.raises(BadTemplateError) as caught:
-        best_template(JinjaTemplate(source), add_bos=False, bos_token="", families=())
-    assert "does too much" in caught.value.message
-    assert time.process_time() - started < 5 * SECONDS
+    _check(worker.answer("proof", source), "does too much", seconds=5 * SECONDS)
