@@ -24,7 +24,7 @@ from conch_ollama.version import __version__
 
 _LISTING_S = 0.5
 #: Modules of conch_ollama.server.routes, each with a `router`.
-ROUTES = ("openai", "ollama", "ollama_models", "generate", "forward", "feedback", "health", "metrics")
+ROUTES = ("openai", "ollama", "ollama_models", "generate", "forward", "feedback", "health", "metrics", "docs")
 
 
 def make_app(settings: Settings, runtimes: Mapping[str, Runtime]) -> FastAPI:
@@ -50,6 +50,7 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime]) -> FastAPI:
         description="One door for every client: OpenAI's and Ollama's dialects, and /generate.",
         version=__version__,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own takes its script from a CDN
         redoc_url=None,
         redirect_slashes=False,
     )

@@ -25,13 +25,14 @@ from conch_ollama.server.origins import (
 )
 from conch_ollama.server.rates import Rates
 from conch_ollama.server.responses import failed
+from conch_ollama.server.routes import docs
 from conch_ollama.server.shim import Shim
 from conch_ollama.server.visitors import KEY, Visitor
 
 log = logging.getLogger(__name__)
 _ID = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
 #: What tells nothing about models or callers, and so needs no key.
-_OPEN = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
+_OPEN = frozenset({"/", "/health", "/ready", "/openapi.json"}) | docs.PATHS
 #: Refused bodies up to this many times the limit are read to their end, so that the client gets to read why.
 _DRAIN = 8
 
