@@ -52,6 +52,22 @@ MORE_TOOLS = (
         },
     },
 )
+#: Each is no JSON where a template writes it by hand, its texts as they are: so it shows how all around them is spelled.
+QUOTED_TOOLS = (
+    MORE_TOOLS[1],
+    {
+        "type": "function",
+        "function": {
+            "name": "note",
+            "description": 'Keeps a "note"',
+            "parameters": {
+                "type": "object",
+                "properties": {"text": {"type": "string", "description": 'the "text"'}},
+                "required": ["text"],
+            },
+        },
+    },
+)
 
 
 def tool_conversations() -> Iterator[Chat]:
@@ -64,6 +80,9 @@ def tool_conversations() -> Iterator[Chat]:
     yield DECLARED, (brief, *hi, ask), MORE_TOOLS
     yield DECLARED, ({"role": "system", "content": ""}, ask), TOOLS
     yield DECLARED, (brief, ask, _answer("It will")), TOOLS
+    for before in ((), (brief,), ({"role": "system", "content": ""},)):
+        yield DECLARED, (*before, ask), QUOTED_TOOLS
+        yield DECLARED, (*before, *hi, ask, _answer("It will")), QUOTED_TOOLS
     yield from _called(ask, brief)
     call = _call({"city": "Paris"})
     named = (_asks(call | {"id": "call12345"}), _result("dry") | {"tool_call_id": "call12345", "name": "weather"})

@@ -41,6 +41,15 @@ DECLARED_IN_SYSTEM = (
     "{%- set rest = messages[1:] if messages[0].role == 'system' else messages %}"
     "{{- '⟦sys⟧' + system }}{%- if tools %}{{- '\\n⟦tools⟧ ' + LIST + ' ⟦/tools⟧' }}{%- endif %}{{- '⟦end⟧\\n' }}"
 )
+ARRAY = (
+    "{{- '[' if loop.first else ', ' }}{{- '{\"name\": \"' + f.name + '\", \"description\": \"' + f.description }}"
+    "{{- '\", \"parameters\": ' + f.parameters | tojson + '}' + (']' if loop.last else '') }}"
+)
+BY_HAND = (
+    "{%- macro by_hand() %}{%- for tool in tools %}{%- set f = tool.function %}"
+    + ARRAY
+    + "{%- endfor %}{%- endmacro %}"
+)
 DECLARED_BEFORE_LAST = (
     "{%- set rest = messages %}{%- set last = (messages | selectattr('role', 'equalto', 'user') | list)[-1] %}"
 )
@@ -74,6 +83,11 @@ MADE_UP = {
         {"LIST": "(tools | map(attribute='function') | map('tojson') | join('\\n'))"},
     ),
     "array of functions": (DECLARED_IN_SYSTEM, {"LIST": "(tools | map(attribute='function') | list | tojson)"}),
+    "an array by hand that escapes nothing": (BY_HAND + DECLARED_IN_SYSTEM, {"LIST": "by_hand()"}),
+    "lines of text with parameters as JSON": (
+        BY_HAND + DECLARED_IN_SYSTEM,
+        {"LIST": "by_hand()", ARRAY: "{{- '* ' + f.description + '\\n' + f.name + (f.parameters | tojson) + '\\n' }}"},
+    ),
     "before the last question": (DECLARED_BEFORE_LAST, LAST_USER),
     "the text beside a call is dropped": (DECLARED_IN_SYSTEM, {"SPOKEN": "false"}),
     "calls in an array": (

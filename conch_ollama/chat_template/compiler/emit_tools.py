@@ -9,6 +9,12 @@ from __future__ import annotations
 from conch_ollama.chat_template.compiler.model import Calls, Results, ToolList
 from conch_ollama.chat_template.compiler.writer import Writer
 
+_FIELDS = {
+    "name": ".Function.Name",
+    "description": ".Function.Description",
+    "parameters": "json .Function.Parameters",
+}
+
 
 def write_tools(out: Writer, tools: ToolList) -> None:
     if tools.array and not tools.bare:
@@ -21,7 +27,11 @@ def write_tools(out: Writer, tools: ToolList) -> None:
         out.code("if $n")
         out.text(separator)
         out.code("end")
-    out.value("json .Function" if tools.bare else "json .")
+    for part in tools.spelled:
+        out.text(part.before)
+        out.value(_FIELDS[part.field])
+    if not tools.spelled:
+        out.value("json .Function" if tools.bare else "json .")
     out.code("end")
     out.text("]" if tools.array else "")
 

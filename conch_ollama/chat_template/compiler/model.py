@@ -31,12 +31,23 @@ class SystemText:
 
 
 @dataclass(frozen=True)
+class ToolField:
+    """A part of one tool, `name` or `description` as they are or `parameters` as JSON, and the text `before` it."""
+
+    before: str
+    field: str
+
+
+@dataclass(frozen=True)
 class ToolList:
-    """The tools as JSON: in one `array` or with `separator` between; `bare`: of each the function alone."""
+    """The tools as JSON: in one `array` or with `separator` between; `bare`: of each the function alone.
+
+    `spelled`: part by part instead, so that texts may stand there with nothing escaped."""
 
     bare: bool
     array: bool
     separator: str = ""
+    spelled: tuple[ToolField, ...] = ()
 
 
 Pieces = tuple[str | SystemText | ToolList, ...]

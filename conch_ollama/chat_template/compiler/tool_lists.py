@@ -1,21 +1,35 @@
-"""Marked tools that a template is given, and where it prints them: as JSON, in one array or one after the other."""
+"""Marked tools that a template is given, and where it prints them: as JSON, in one array or one after the other, or
+part by part: some write a JSON by hand and escape nothing in it, which a quote in the description shows.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, SystemText, ToolList, joined
-from conch_ollama.chat_template.compiler.probe import Probe, Shape
-from conch_ollama.chat_template.json_equality import json_pieces
+from conch_ollama.chat_template.compiler.model import (
+    NotExpressibleError,
+    Pieces,
+    SystemText,
+    ToolField,
+    ToolList,
+    joined,
+)
+from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape
+from conch_ollama.chat_template.json_equality import Piece, json_pieces
 
 _TOOL = "ZqT"
+_TEXT = 't "said"'
+_FIELDS = {"": "name", _TEXT: "description"}
+_SHOWN = re.compile(f"ZqT([01])qZ({re.escape(_TEXT)}|(?![ptd]))")
 
 
 def _tool(number: int) -> dict[str, Any]:
     mark = f"{_TOOL}{number}qZ"
     properties = {f"{mark}p": {"type": "string", "description": f"{mark}d"}}
     parameters = {"type": "object", "properties": properties, "required": [f"{mark}p"]}
-    return {"type": "function", "function": {"name": mark, "description": f"{mark}t", "parameters": parameters}}
+    return {"type": "function", "function": {"name": mark, "description": mark + _TEXT, "parameters": parameters}}
 
 
 PROBED_TOOLS = (_tool(0), _tool(1))
@@ -49,8 +63,36 @@ def with_tool_lists(text: str) -> Pieces:
             found.append(raw)
         at += 1
     if any(isinstance(piece, str) and _TOOL in piece for piece in found):
-        raise beyond("tools declared otherwise than as JSON")
+        return _spelled(pieces)
     return joined(found)
+
+
+def _spelled(pieces: Sequence[Piece]) -> Pieces:
+    """Name, description and parameters of one tool after those of the other, each with the same texts between them.
+
+    Raises NotExpressibleError where they stand in another way."""
+    texts, shown = [""], list[tuple[str, str]]()  # a text before each part and after the last; (tool, part)
+    parameters = [tool["function"]["parameters"] for tool in PROBED_TOOLS]
+    for raw, value in pieces:
+        if value in parameters:
+            shown.append((str(parameters.index(value)), "parameters"))
+            texts.append("")
+            continue
+        text, *rest = _SHOWN.split(raw)
+        texts[-1] += text
+        for tool, part, after in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+            shown.append((tool, _FIELDS[part]))
+            texts.append(after)
+    half = len(shown) // 2
+    first, second = shown[:half], shown[half:]
+    alike = [(tool, "1", part) for tool, part in first] == [("0", tool, part) for tool, part in second]
+    inner = texts[1:half]
+    if not half or not alike or inner != texts[half + 1 : -1] or any(_TOOL in text for text in texts):
+        raise beyond("tools declared otherwise than as JSON")
+    if any(SYSTEM_MARK in text for text in (*inner, texts[half])):
+        raise beyond("a system text among the tools")
+    parts = tuple(ToolField(text, part) for text, (_, part) in zip(("", *inner), first, strict=True))
+    return joined([texts[0], ToolList(False, False, texts[half], parts), texts[-1]])
 
 
 def beyond(construct: str) -> NotExpressibleError:
