@@ -18,6 +18,7 @@ from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings
 from conch_ollama.server.access import Caller
 from conch_ollama.server.errors import Refusal, refusal_of
 from conch_ollama.server.registry import Served
+from conch_ollama.server.visitors import Course
 
 if TYPE_CHECKING:
     from conch_ollama.server.shim import Shim
@@ -67,6 +68,7 @@ class Job:
     endpoint: str
     request_id: str
     address: str
+    course: Course = field(default_factory=Course)
     tally: Tally = field(default_factory=Tally)
 
     @property

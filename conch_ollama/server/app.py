@@ -77,21 +77,21 @@ def _documented(app: FastAPI) -> Any:
 
 async def _refuse(request: Request, err: Exception) -> Response:
     assert isinstance(err, Refusal)  # noqa: S101 - registered for it
-    return refused(request.url.path, err)
+    return refused(request.scope, err)
 
 
 async def _refuse_http(request: Request, err: Exception) -> Response:
     """What the framework refuses: paths and methods that are none."""
     assert isinstance(err, HTTPException)  # noqa: S101 - registered for it
     message = "There is no such path." if err.status_code == 404 else err.detail
-    return refused(request.url.path, Refusal(err.status_code, message, headers=err.headers or {}))
+    return refused(request.scope, Refusal(err.status_code, message, headers=err.headers or {}))
 
 
 async def _refuse_query(request: Request, err: Exception) -> Response:
     assert isinstance(err, RequestValidationError)  # noqa: S101 - registered for it
     first = err.errors()[0]
     name = str(first["loc"][-1])
-    return refused(request.url.path, Refusal(400, f"{name}: {first['msg']}", "invalid_value", name))
+    return refused(request.scope, Refusal(400, f"{name}: {first['msg']}", "invalid_value", name))
 
 
 async def _fail(request: Request, err: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from conch_ollama.errors import NotFoundError
 from conch_ollama.server.access import ANYONE, Caller, parse_address, within
@@ -47,10 +48,12 @@ class Credentials:
 
     async def _by_secret(self, presented: str, address: Address | None) -> Caller:
         key = self._keys.find(presented) if self._keys is not None else None
+        if key is not None and key.revoked is not None:
+            raise replace(unknown_caller("The key is not known."), who=key.name, aside="it was revoked")
         if key is not None:
             caller = key.caller()
             if caller.networks and not within(address, caller.networks):
-                raise Refusal(403, "The key may not be used from here.", "address_not_allowed")
+                raise Refusal(403, "The key may not be used from here.", "address_not_allowed", who=key.name)
             return caller
         if self._tokens is not None and presented.count(".") == 2:
             return await self._tokens.caller(presented)

@@ -10,10 +10,12 @@ import logging
 import re
 import secrets
 import time
+from dataclasses import replace
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conch_ollama.server.access import ANYONE
+from conch_ollama.server.audit import refused_record
 from conch_ollama.server.credentials import client_address, presented_secret
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.origins import (
@@ -35,6 +37,12 @@ _ID = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
 _OPEN = frozenset({"/", "/health", "/ready", "/openapi.json"}) | docs.PATHS
 #: Refused bodies up to this many times the limit are read to their end, so that the client gets to read why.
 _DRAIN = 8
+#: Characters of a path that the audit keeps.
+_PATH = 200
+
+
+class _HungUp(Exception):  # noqa: N818 - nobody's error
+    """The client went before it had said all; nobody is left to answer."""
 
 
 class Door:
@@ -73,13 +81,18 @@ class _Visit:
 
     async def run(self) -> None:
         scope = self._scope
+        peer = scope["client"][0] if scope.get("client") else None
+        forwarded = [line for name, line in scope["headers"] if name == b"x-forwarded-for"]
+        address = client_address(peer, forwarded, self._shim.settings.security.proxies)
         # Until it is known better: what refuses a request early needs somebody to refuse.
-        scope[KEY] = Visitor(ANYONE, None, self._id.decode())
+        scope[KEY] = Visitor(ANYONE, address, self._id.decode())
         try:
             if await self._answered_preflight():
                 return
             await self._let_in()
             await self._door._app(scope, await self._whole_body(), self._send)
+        except _HungUp:
+            pass
         except Exception as err:  # the border: ours are translated, others logged
             if self._status:
                 raise
@@ -88,6 +101,7 @@ class _Visit:
         finally:
             self._shim.metrics.responses.labels(str(self._status)).inc()
             self._log()
+            self._account()
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -129,21 +143,19 @@ class _Visit:
 
     async def _let_in(self) -> None:
         scope, security = self._scope, self._shim.settings.security
-        peer = scope["client"][0] if scope.get("client") else None
-        forwarded = [line for name, line in scope["headers"] if name == b"x-forwarded-for"]
-        address = client_address(peer, forwarded, security.proxies)
         if scope["path"] in _OPEN:
-            scope[KEY] = Visitor(ANYONE, address, self._id.decode())
             return
-        caller = await self._shim.credentials.identify(presented_secret(scope["headers"]), address)
-        scope[KEY] = Visitor(caller, address, self._id.decode())
+        visitor: Visitor = scope[KEY]
+        caller = await self._shim.credentials.identify(presented_secret(scope["headers"]), visitor.address)
+        scope[KEY] = replace(visitor, caller=caller)
         if caller.how == "network" and not host_not_rebound(self._text(b"host"), security.hosts):
             # Else a page with a rebound name would use the network of whoever looks at it.
             raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
         self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
 
     async def _whole_body(self) -> Receive:
-        """The body read to its end. Raises Refusal for one that is too large (413) or too slow (408)."""
+        """The body read to its end. Raises Refusal for one that is too large (413) or too slow (408), _HungUp for half
+        of one."""
         limits = self._shim.settings.limits
         length = self._text(b"content-length")
         if length is None and b"transfer-encoding" not in self._headers:
@@ -163,11 +175,11 @@ class _Visit:
                         await self._drain(limits.body_s)
                         raise _too_large(limits.body_bytes)
                     if not message.get("more_body"):
-                        break
+                        return _replay(b"".join(pieces), self._receive)
         except TimeoutError as err:
             self._extra.append((b"connection", b"close"))
             raise Refusal(408, f"The body did not come within {limits.body_s:g} s.", "timeout") from err
-        return _replay(b"".join(pieces), self._receive)
+        raise _HungUp
 
     async def _drain(self, seconds: float) -> None:
         """Read on and forget: a client that can't send its body often doesn't read the answer."""
@@ -181,6 +193,22 @@ class _Visit:
                         return
         except TimeoutError:
             return
+
+    def _account(self) -> None:
+        """What ended without an answer, which has its own line, leaves one in the audit."""
+        visitor: Visitor = self._scope[KEY]
+        course = visitor.course
+        if course.answered or (course.refusal is None and self._status):
+            return
+        closed = self._shim.settings.security.closed
+        line = refused_record(visitor, course.refusal, recognised=visitor.caller is not ANYONE or not closed)
+        line |= {
+            "method": self._scope["method"],
+            "path": self._scope["path"][:_PATH],
+            "status": self._status or None,
+            "total_s": round(time.perf_counter() - self._begun, 4),
+        }
+        self._shim.audit.refused(line)
 
     def _log(self) -> None:
         visitor: Visitor = self._scope[KEY]

@@ -37,13 +37,18 @@ _POINTLESS = frozenset({500, 501, 504})
 
 @dataclass(eq=False)
 class Refusal(Exception):  # noqa: N818 - what a client gets, not a fault of ours
-    """A request that ends here: `status`, and what OpenAI's clients find in `code` and `param`."""
+    """A request that ends here: `status`, and what OpenAI's clients find in `code` and `param`.
+
+    For the audit alone: `who` was recognised and refused all the same, `aside` is what the client is not told.
+    """
 
     status: int
     message: str
     code: str | None = None
     param: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    who: str | None = None
+    aside: str = ""
 
     def __str__(self) -> str:
         return self.message
@@ -59,11 +64,10 @@ def ending() -> Refusal:
     return busy(503, "The server is ending.", 5, "shutting_down")
 
 
-def model_not_found(name: str) -> Refusal:
-    """For a model that is not there and for one that the caller may not see: both look the same."""
-    return Refusal(
-        404, f"The model '{name}' does not exist or you do not have access to it.", "model_not_found", "model"
-    )
+def model_not_found(name: str, *, hidden: bool = False) -> Refusal:
+    """For a model that is not there and for one that the caller may not see: both look the same to the client."""
+    message = f"The model '{name}' does not exist or you do not have access to it."
+    return Refusal(404, message, "model_not_found", "model", aside="it is not for this caller" if hidden else "")
 
 
 def refusal_of(err: BaseException) -> Refusal:  # noqa: PLR0911 - one line for each kind

@@ -33,7 +33,7 @@ async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint
     if kind == "chat":
         filled["messages"] = _messages(filled["messages"], served.settings.system)
     address = "" if visitor.address is None else str(visitor.address)
-    return Job(served, visitor.caller, kind, filled, endpoint, visitor.request_id, address)
+    return Job(served, visitor.caller, kind, filled, endpoint, visitor.request_id, address, visitor.course)
 
 
 def _with_defaults(body: Mapping[str, Any], served: Served, cap: int | None) -> dict[str, Any]:

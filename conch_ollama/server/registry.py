@@ -104,7 +104,7 @@ class Registry:
             wanted = wanted or self._only(caller, address)
             found = self._lookup(wanted, caller)
         if found is None or not self._allowed(found, caller, address):
-            raise model_not_found(wanted or "")
+            raise model_not_found(wanted or "", hidden=found is not None)
         # Clients look for the name that they asked for, tag and all.
         return replace(found, name=wanted) if wanted else found
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from conch_ollama.server.access import ANYONE
 from conch_ollama.server.errors import Refusal, ending, error_body, error_headers, refusal_of
-from conch_ollama.server.visitors import KEY
+from conch_ollama.server.visitors import KEY, Visitor
 
 log = logging.getLogger(__name__)
 Write = Callable[[bytes], Awaitable[None]]
@@ -32,9 +32,11 @@ class JSONAnswer(Response):
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def refused(path: str, refusal: Refusal) -> JSONAnswer:
-    """The response to a refused request, in the dialect of its path."""
-    return JSONAnswer(error_body(path, refusal), refusal.status, error_headers(refusal))
+def refused(scope: Scope, refusal: Refusal) -> JSONAnswer:
+    """The response to a refused request, in the dialect of its path; the door learns of it for the audit."""
+    visitor: Visitor = scope[KEY]
+    visitor.course.refusal = refusal
+    return JSONAnswer(error_body(scope["path"], refusal), refusal.status, error_headers(refusal))
 
 
 def failed(scope: Scope, err: Exception) -> tuple[Refusal, JSONAnswer]:
@@ -51,7 +53,7 @@ def failed(scope: Scope, err: Exception) -> tuple[Refusal, JSONAnswer]:
         log.warning("a runtime failed on %s: %s", path, refusal.message)
         if scope[KEY].caller is not ANYONE:
             refusal = Refusal(refusal.status, "The model's runtime failed; the server's log says more.", refusal.code)
-    return refusal, refused(path, refusal)
+    return refusal, refused(scope, refusal)
 
 
 class Watched(Response):
@@ -99,7 +101,7 @@ class WholeAnswer(Watched):
         except asyncio.CancelledError:
             if self._gone:
                 raise
-            response = refused(scope["path"], ending())
+            response = refused(scope, ending())
         except Exception as err:  # the border: ours are translated, others logged
             _, response = failed(scope, err)
         self._done = True
@@ -152,7 +154,7 @@ class StreamedAnswer(Watched):
                 raise
             if not self._started:
                 self._done = True
-                await refused(scope["path"], ending())(scope, _nothing, send)
+                await refused(scope, ending())(scope, _nothing, send)
                 return
             await self.write(self._failure(ending()))
         except Exception as err:  # the border: ours are translated, others logged

@@ -61,6 +61,7 @@ class Shim:
 
     def answered(self, job: Job, chunks: list[Chunk] | None) -> None:
         """An answer has ended, one way or another."""
+        job.course.answered = True
         self.metrics.count(job)
         self.audit.write(job, chunks)
         if self.settings.feedback is not None and job.tally.id and chunks:

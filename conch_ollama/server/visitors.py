@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conch_ollama.server.access import Caller
@@ -11,7 +11,17 @@ from conch_ollama.server.settings import Address
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from conch_ollama.server.errors import Refusal
+
 KEY = "conch.visitor"
+
+
+@dataclass
+class Course:
+    """What becomes of a request: the refusal that it ended with; `answered`: an answer's line in the audit tells it."""
+
+    refusal: Refusal | None = None
+    answered: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,7 @@ class Visitor:
     caller: Caller
     address: Address | None
     request_id: str
+    course: Course = field(default_factory=Course)
 
 
 def visitor_of(request: Request) -> Visitor:
