@@ -16,6 +16,8 @@ from conch_ollama.errors import BadConfigError
 from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles, read_object
 
 SPECIAL_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+#: Those besides BOS and EOS: a chat template may write them, by their transformers names.
+OTHER_ROLES = SPECIAL_ROLES[2:]
 
 # Added tokens that are not marked as special and yet are control tokens: the reference converter's rule, made for
 # command-r, deepseek-coder and gemma. llama.cpp does not print control tokens and finds them in a prompt only.

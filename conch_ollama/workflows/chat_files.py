@@ -14,10 +14,9 @@ from conch_ollama.errors import BadTemplateError, NotFoundError, UsageError
 from conch_ollama.tokenizers.chat_templates import ChatTemplates, read_chat_templates
 from conch_ollama.tokenizers.special_tokens import as_ids, read_special_tokens
 from conch_ollama.tokenizers.stops import EOG_TEXTS, find_stops
-from conch_ollama.tokenizers.token_list import token_text
+from conch_ollama.tokenizers.token_list import OTHER_ROLES, SPECIAL_ROLES, token_text
 from conch_ollama.tokenizers.tokenizer_files import TokenizerFiles, read_object
 
-_ROLES = ("unk", "sep", "pad", "cls", "mask")
 #: Ids of tokens of which only the text is known.
 _NOWHERE = 1 << 40
 _GIVE_FOLDER = "give a chat template (Jinja), tokenizer_config.json, a model's folder or a GGUF"
@@ -49,7 +48,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
         "eos_token": named.get("eos", ""),
         "add_bos": (bool(bos) and special.add.get("bos", False)) if known else None,
         "family": str(files.config.get("model_type") or "").replace("_", ""),
-        "special_tokens": {f"{role}_token": named[role] for role in _ROLES if named.get(role)},
+        "special_tokens": {f"{role}_token": named[role] for role in OTHER_ROLES if named.get(role)},
         "stops": stops.strings,
         "ends": frozenset(
             texts[i]
@@ -96,7 +95,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         "eos_token": token_text(config.get("eos_token")) or "",
         "add_bos": flag if isinstance(flag, bool) else None,
         "special_tokens": {
-            f"{role}_token": text for role in _ROLES if (text := token_text(config.get(f"{role}_token")))
+            f"{role}_token": text for role in OTHER_ROLES if (text := token_text(config.get(f"{role}_token")))
         },
     }
 
@@ -125,9 +124,7 @@ def _read_files(folder: Path) -> tuple[TokenizerFiles, dict[str, int], dict[str,
     vocab = model.get("vocab") if isinstance(model, dict) else None
     ids = {**(vocab if isinstance(vocab, dict) else {}), **added}
     if not (folder / "tokenizer.json").is_file():  # then the texts that are named have to do
-        named = (
-            token_text(source.get(f"{role}_token")) for source in (config, listed) for role in ("bos", "eos", *_ROLES)
-        )
+        named = (token_text(source.get(f"{role}_token")) for source in (config, listed) for role in SPECIAL_ROLES)
         for number, text in enumerate(text for text in named if text):
             ids.setdefault(text, _NOWHERE + number)
     files = TokenizerFiles(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadTemplateError, NotFoundError
+from conch_ollama.tokenizers.token_list import OTHER_ROLES
 from conch_ollama.workflows.chat_files import read_bare, read_folder
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from conch_ollama.sources.resolve import Base
     from conch_ollama.tokenizers.vocabulary import Vocabulary
 
-#: Roles of special tokens besides BOS and EOS that a chat template may write, by their transformers names.
-_ROLES = ("unk", "sep", "pad", "mask")
+#: What a GGUF's vocabulary holds for tokenizing only.
+_UNASKED = ("tokenizer.ggml.merges", "tokenizer.ggml.scores")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def of_gguf(base: Base) -> ChatFormat:
     from conch_ollama.tokenizers.vocabulary import vocabulary_from_gguf
 
     with GGUFFile(base.path) as file:
-        vocabulary = vocabulary_from_gguf(file.metadata)
+        # By their keys: asking for a value decodes it, and merges are the larger half of a vocabulary.
+        vocabulary = vocabulary_from_gguf({key: file.metadata[key] for key in file.metadata if key not in _UNASKED})
         architecture = file.metadata.get("general.architecture")
         family = str(architecture.data) if architecture is not None else ""
     if vocabulary.chat_template is None:
@@ -114,7 +116,9 @@ def of_vocabulary(
     if vocabulary.chat_template is None:
         raise BadTemplateError(f"{name} has no chat template")
     others = {
-        f"{role}_token": vocabulary.tokens[vocabulary.special[role]] for role in _ROLES if role in vocabulary.special
+        f"{role}_token": vocabulary.tokens[vocabulary.special[role]]
+        for role in OTHER_ROLES
+        if role in vocabulary.special
     }
     ends = {vocabulary.tokens[vocabulary.special[role]] for role in ("eos", "eot", "eom") if role in vocabulary.special}
     return ChatFormat(

@@ -11,6 +11,7 @@ from pathlib import Path
 from conch_ollama.formats.ggml_types import GGML_TYPES
 from conch_ollama.formats.gguf_writer import GGUFTensorSpec, GGUFWriter
 from conch_ollama.formats.metadata import Metadata, ValueType, array, boolean, f32, string, strings, u32
+from conch_ollama.tokenizers.byte_level import BYTE_CHARACTERS
 
 TEMPLATE_KEY = "tokenizer.chat_template"
 _WIDTH, _FEED, _CONTEXT = 32, 32, 256
@@ -33,7 +34,7 @@ def write_carrier(path: Path, templates: Mapping[str, str], *, bos_token: str = 
 
 def _metadata(bos_token: str, eos_token: str) -> Metadata:
     # An unused token renders as nothing. Without an id llama.cpp would take number 11 of such a vocabulary for the BOS.
-    tokens, kinds = [*_byte_tokens(), "<unused>"], [_NORMAL] * 256 + [_UNUSED]
+    tokens, kinds = [*BYTE_CHARACTERS, "<unused>"], [_NORMAL] * 256 + [_UNUSED]
     bos, eos = (_number(text, tokens, kinds) for text in (bos_token, eos_token))
     return {
         "general.architecture": string("llama"),
@@ -74,10 +75,3 @@ def _tensors(tokens: int) -> list[GGUFTensorSpec]:
     shapes |= {f"blk.0.ffn_{part}.weight": (_FEED, _WIDTH) for part in ("gate", "up")}
     shapes["blk.0.ffn_down.weight"] = (_WIDTH, _FEED)
     return [GGUFTensorSpec(name, _F32, shape) for name, shape in shapes.items()]
-
-
-def _byte_tokens() -> list[str]:
-    """The characters that byte-level BPE writes for the 256 bytes (GPT-2's table)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = iter(range(256, 512))
-    return [chr(byte) if byte in shown else chr(next(hidden)) for byte in range(256)]

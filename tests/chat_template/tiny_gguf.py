@@ -10,7 +10,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.parts.scripted_gguf import BYTES, describe
+from conch_ollama.tokenizers.byte_level import BYTE_CHARACTERS
+from tests.parts.scripted_gguf import describe
 
 WIDTH, HEADS, FEED = 32, 2, 64
 
@@ -18,7 +19,7 @@ WIDTH, HEADS, FEED = 32, 2, 64
 def write_tiny_gguf(path: Path, architecture: str = "llama") -> Path:
     """`architecture`: llama or qwen3. The server takes it for the model's family."""
     chance = np.random.default_rng(1)
-    tokens = [*BYTES, "he", "<s>", "</s>"]
+    tokens = [*BYTE_CHARACTERS, "he", "<s>", "</s>"]
     writer = gguf.GGUFWriter(str(path), architecture)
     sizes = {"width": WIDTH, "heads": HEADS, "feed": FEED}
     describe(writer, "tiny", **sizes, vocabulary=len(tokens), context_length=8192)

@@ -8,13 +8,14 @@ to the next, the last to the end of the turn. The margin is wide: temperature an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from conch_ollama.tokenizers.byte_level import BYTE_CHARACTERS
 from tests.parts.tiny import CHATML
 
 WIDTH, HEADS, FEED = 128, 2, 32
@@ -43,9 +44,9 @@ def scripted_gguf(
     """
     specials = _specials(chat_template, extra_tokens, bos_token)
     shown = [mark for mark in _SHOWN if mark not in specials]
-    base = [*BYTES, "ÿÿ", *specials, *shown]
+    base = [*BYTE_CHARACTERS, "ÿÿ", *specials, *shown]
     script = [_bytes_as_text(piece) for piece in pieces(answer, [*_SHOWN, *specials])]
-    tokens = [*base, *(piece for piece in script if piece not in BYTES)]
+    tokens = [*base, *(piece for piece in script if piece not in BYTE_CHARACTERS)]
     kinds = [gguf.TokenType.NORMAL] * len(tokens)
     for at, token in enumerate(tokens):
         if token in specials:
@@ -139,17 +140,5 @@ def _weights(vocabulary: int, chain: Sequence[int], architecture: str) -> dict[s
     return made | {f"blk.0.{name}": np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
-def _byte_characters() -> Iterator[str]:
-    """The characters that byte-level BPE writes for the 256 bytes (GPT-2's table)."""
-    shown = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    hidden = iter(range(256, 512))
-    for byte in range(256):
-        yield chr(byte) if byte in shown else chr(next(hidden))
-
-
-#: The tokens of the 256 bytes.
-BYTES = list(_byte_characters())
-
-
 def _bytes_as_text(text: str) -> str:
-    return "".join(BYTES[byte] for byte in text.encode("utf-8"))
+    return "".join(BYTE_CHARACTERS[byte] for byte in text.encode("utf-8"))
