@@ -21,9 +21,9 @@ test: .venv/dev
 test-long: .venv/dev
 	$(V)/python -m pytest -m long
 
-# All of it, measured.
+# The quick suite, measured: tracing makes it two to three times as slow.
 coverage: .venv/dev
-	$(V)/python -m pytest -m "long or not long" --cov --cov-report=term:skip-covered -q
+	$(V)/python -m pytest --cov --cov-report=term:skip-covered -q
 
 # The longer runs of the template proof: mutations, made-up templates, real Go.
 test-proof: .venv/dev
@@ -35,7 +35,7 @@ lint: .venv/dev
 	$(V)/mypy
 	$(V)/lint-imports
 
-suites: lint coverage test-proof test-server test-clients test-reference test-ggml test-parity test-training wheel
+suites: lint test-long coverage test-proof test-server test-clients test-reference test-ggml test-parity test-training wheel
 
 # The shim's heavier runs: its own schema fuzzed, real models behind each runtime, many streams, a short soak.
 test-server: .venv/server

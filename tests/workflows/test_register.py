@@ -27,6 +27,7 @@ def smollm2_export(tmp_path_factory: pytest.TempPathFactory, smollm2_gguf: Path)
     return out
 
 
+@pytest.mark.long
 def test_register_and_ask_and_again(smollm2_export: Path, ollama_server: OllamaServer) -> None:
     first = register(smollm2_export, host=ollama_server.host, ask="What is the capital of France?")
     assert first.changed and first.answer  # sampled, so any text
