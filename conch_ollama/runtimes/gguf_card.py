@@ -14,11 +14,18 @@ from typing import Any
 from conch_ollama.errors import NotFoundError
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.formats.metadata import Metadata
+from conch_ollama.runtimes.llama_infill import has_gap_tokens
 from conch_ollama.runtimes.protocol import ModelCard
 
 #: Architectures that only read: a text becomes a vector, nothing is answered.
 _ENCODERS = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "modern-bert", "neo-bert", "eurobert"})
+#: What marks a gap in a text, in newer files and in older ones.
+_GAP_KEYS = [
+    {f"tokenizer.ggml.fim_{part}_token_id" for part in ("pre", "suf", "mid")},
+    {f"tokenizer.ggml.{part}_token_id" for part in ("prefix", "suffix", "middle")},
+]
 _F16_BYTES = 2
+_HEADER = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ def _read(path: Path, size: int, modified_ns: int) -> GGUFFacts:
         own = f"{architecture}."
         template = str(_get(metadata, "tokenizer.chat_template", ""))
         pooling = f"{own}pooling_type" in metadata
+        header = _header(path, file)
         card = ModelCard(
             name=path.stem,
             architecture=architecture,
@@ -67,11 +75,11 @@ def _read(path: Path, size: int, modified_ns: int) -> GGUFFacts:
             embedding_length=int(_get(metadata, f"{own}embedding_length", 0)),
             quantization=_quantization(_get(metadata, "general.file_type", None)),
             size=file.size,
-            digest=_digest(path, file, size, modified_ns),
+            digest=_digest(header, size, modified_ns),
             modified=modified_ns / 1e9,
             template=template,
             license=str(_get(metadata, "general.license", "")),
-            capabilities=_capabilities(architecture, template, metadata, pooling),
+            capabilities=_capabilities(architecture, template, metadata, header, pooling),
         )
         return GGUFFacts(
             card,
@@ -87,7 +95,7 @@ def _get(metadata: Metadata, key: str, default: Any) -> Any:
     return default if value is None else value.data
 
 
-def _capabilities(architecture: str, template: str, metadata: Metadata, pooling: bool) -> frozenset[str]:
+def _capabilities(architecture: str, template: str, metadata: Metadata, header: bytes, pooling: bool) -> frozenset[str]:
     if architecture in _ENCODERS:
         return frozenset({"embedding"})
     found = {"completion", "embedding"} if pooling else {"completion"}
@@ -95,7 +103,7 @@ def _capabilities(architecture: str, template: str, metadata: Metadata, pooling:
         found.add("tools")
     if "<think>" in template or "enable_thinking" in template or "reasoning" in template:
         found.add("thinking")
-    if {"tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"} & set(metadata):
+    if any(keys <= set(metadata) for keys in _GAP_KEYS) or has_gap_tokens(header):
         found.add("insert")
     return frozenset(found)
 
@@ -134,9 +142,12 @@ def _vocabulary(file: GGUFFile) -> int:
     return embedding.rows if embedding is not None and embedding.shape else 0
 
 
-def _digest(path: Path, file: GGUFFile, size: int, modified_ns: int) -> str:
+def _header(path: Path, file: GGUFFile) -> bytes:
+    """The file's bytes before its tensors; of a very long header the beginning."""
+    with path.open("rb") as opened:
+        return opened.read(min(file.data_offset, _HEADER))
+
+
+def _digest(header: bytes, size: int, modified_ns: int) -> str:
     """64 hexadecimal digits that change with the file."""
-    found = hashlib.sha256(f"{size} {modified_ns}".encode())
-    with path.open("rb") as header:
-        found.update(header.read(min(file.data_offset, 16 << 20)))
-    return found.hexdigest()
+    return hashlib.sha256(f"{size} {modified_ns}".encode() + header).hexdigest()

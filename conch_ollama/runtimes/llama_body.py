@@ -64,7 +64,21 @@ def completion_request(
     body: Mapping[str, Any], *, options: Mapping[str, Any], lora: Sequence[Mapping[str, Any]] | None = None
 ) -> bytes:
     """Body of /v1/completions."""
-    return encode(_request(body, options, lora))
+    return encode(completion_fields(body, options, lora))
+
+
+def completion_fields(
+    body: Mapping[str, Any], options: Mapping[str, Any], lora: Sequence[Mapping[str, Any]] | None
+) -> dict[str, Any]:
+    """What a plain completion is asked with. `response_format`, which llama.cpp reads in chats only, as a schema."""
+    request = _request(body, options, lora)
+    wanted = request.pop("response_format", None)
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if isinstance(wanted, dict) and kind in {"json_object", "json_schema"}:
+        given = wanted if kind == "json_object" else wanted.get("json_schema")
+        schema = given.get("schema") if isinstance(given, dict) else None
+        request.setdefault("json_schema", schema or {"type": "object"})
+    return request
 
 
 def encode(request: Mapping[str, Any]) -> bytes:

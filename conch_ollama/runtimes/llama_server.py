@@ -18,6 +18,7 @@ from conch_ollama.runtimes.durations import keep_alive_seconds
 from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
 from conch_ollama.runtimes.llama_chunks import chat_chunks, completion_chunks, with_name
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
+from conch_ollama.runtimes.llama_infill import infill_chunks, infill_request
 from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all
 from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
@@ -78,10 +79,34 @@ class LlamaCppRuntime:
 
     async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
-        request = completion_request(body, options=entry.model.options, lora=entry.lora)
-        async with contextlib.aclosing(self._stream(entry, body, "/v1/completions", request)) as data:
-            async for chunk in completion_chunks(data, ALIAS, model):
+        path, made, chunks = "/v1/completions", completion_request, completion_chunks
+        if body.get("suffix"):
+            if "insert" not in entry.facts.card.capabilities or entry.model.binding != "xllamacpp":
+                raise RuntimeRefusedError(f"{model} does not support insert: it has no tokens for a gap in a text")
+            path, made, chunks = "/infill", infill_request, infill_chunks
+        request = made(body, options=entry.model.options, lora=entry.lora)
+        async with contextlib.aclosing(self._stream(entry, body, path, request)) as data:
+            async for chunk in chunks(data, ALIAS, model):
                 yield chunk
+
+    async def rendered(self, model: str, body: Body) -> str:
+        entry = self._entry(model)
+        request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
+        return str((await self._asked(entry, "/apply-template", request))["prompt"])
+
+    async def tokenize(self, model: str, text: str) -> list[int]:
+        request = encode({"content": text, "add_special": False, "parse_special": True})
+        return [int(token) for token in (await self._asked(self._entry(model), "/tokenize", request))["tokens"]]
+
+    async def detokenize(self, model: str, tokens: Sequence[int]) -> str:
+        request = encode({"tokens": list(tokens)})
+        return str((await self._asked(self._entry(model), "/detokenize", request))["content"])
+
+    async def _asked(self, entry: Planned, path: str, request: bytes) -> Any:
+        if entry.model.binding != "xllamacpp":
+            raise NotSupportedError(f"the {entry.model.binding} binding does not show its tokens")
+        async with self._lease(entry, {}) as worker:
+            return json.loads(await self._whole(worker, path, request))
 
     async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
         """Of a file that does not say how its texts become vectors, the last token's state is taken, as Ollama does.

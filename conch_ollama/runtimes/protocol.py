@@ -80,6 +80,24 @@ class Health:
 
 
 @runtime_checkable
+class ShowsTokens(Protocol):
+    """A runtime that also tells what a model reads, for Ollama's `context`. Raises as Runtime does, NotSupportedError
+    for a model of which it can't tell."""
+
+    async def rendered(self, model: str, body: Body) -> str:
+        """The text that `chat` would have the model read for this body."""
+        ...
+
+    async def tokenize(self, model: str, text: str) -> list[int]:
+        """Token ids, the special ones where they stand in the text, and none besides."""
+        ...
+
+    async def detokenize(self, model: str, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        ...
+
+
+@runtime_checkable
 class Runtime(Protocol):
     """One kind of runtime with its models.
 
