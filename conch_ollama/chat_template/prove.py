@@ -24,6 +24,7 @@ from conch_ollama.chat_template.judge import ALTERED_KIND, Judged, Subject, judg
 from conch_ollama.chat_template.ollama_render import OllamaTemplate
 from conch_ollama.chat_template.ollama_values import V0_9_3, Version
 from conch_ollama.chat_template.tool_conversations import DECLARED
+from conch_ollama.chat_template.turns import useful_stops
 from conch_ollama.chat_template.verdicts import (
     ALTERED,
     DIFFERS,
@@ -230,7 +231,8 @@ class _Curated:
 
     def _named(self, family: Family, judged: Judged) -> Judged:
         default = default_system(family, self.case.jinja, self.case.server) if family.has_slot else None
-        proof = replace(judged.proof, strategy=f"curated:{family.name}", stops=family.stops, system_default=default)
+        stops = useful_stops(self.case.jinja, family.stops)
+        proof = replace(judged.proof, strategy=f"curated:{family.name}", stops=stops, system_default=default)
         return replace(judged, proof=replace(proof, parameters=family.parameters))
 
 

@@ -52,7 +52,7 @@ MORE_TOOLS = (
         },
     },
 )
-#: Each is no JSON where a template writes it by hand, its texts as they are: so it shows how all around them is spelled.
+#: No JSON where a template writes them by hand, their texts as they are: so they show how all around them is spelled.
 QUOTED_TOOLS = (
     MORE_TOOLS[1],
     {

@@ -11,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from conch_ollama.addresses import is_loopback
+from conch_ollama.chat_template.turns import turns_of
 from conch_ollama.errors import BadFileError, NotFoundError, OllamaRefusedError, RegisterMismatchError
 from conch_ollama.ollama.client import OllamaClient
 from conch_ollama.ollama.names import parse_name
@@ -24,7 +25,6 @@ from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.model_facts import ModelFacts, facts_of_file, facts_of_server
 from conch_ollama.workflows.patient import BYPASSED, WRONG_PROMPT, Finding, Notes, Patient
 from conch_ollama.workflows.rendering import rendering_check
-from conch_ollama.workflows.turns import turns_of
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from conch_ollama.chat_template.turns import Turns
 from conch_ollama.ollama.detection import detected_stops
 from conch_ollama.tokenizers.token_list import TokenType
 from conch_ollama.tokenizers.vocabulary import Vocabulary
 from conch_ollama.workflows.model_facts import ModelFacts
 from conch_ollama.workflows.patient import DETECTED, MISSING_STOP, STOP_IN_TURN, Finding, Notes, Patient
-from conch_ollama.workflows.turns import Turns
 
 #: Plain words, or one or two signs: any answer may have them, and no template marks a turn with them alone.
 _WORDS = re.compile(r"[\w\s]+|[^\w<>\[\]|#@]{1,2}")
@@ -44,7 +44,10 @@ def stop_faults(patient: Patient, turns: Turns | None, notes: Notes) -> Iterator
 
 
 def occurs_inside(stop: str, turns: Turns) -> bool:
-    """Whether a stop would cut a normal answer; what ends it is none, and what a turn's marker begins with neither."""
+    """Whether a stop would cut a normal answer. What ends the turn does not, nor what a turn's marker begins
+    with; what ends a part of a turn (in gpt-oss) does, though it may follow an answer too."""
+    if turns.goes_on_after(stop):
+        return True
     if stop.strip() and turns.after.strip().startswith(stop.strip()):
         return False
     if _WORDS.fullmatch(stop):

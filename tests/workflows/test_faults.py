@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conch_ollama.chat_template.families import family_by_name
+from conch_ollama.chat_template.turns import turns_of
 from conch_ollama.formats.metadata import ValueType as Kind
 from conch_ollama.formats.metadata import array, boolean, string, u32
 from conch_ollama.ollama.show import ModelInfo
@@ -16,7 +17,6 @@ from conch_ollama.workflows.faults_of_stops import detected_faults, stop_faults
 from conch_ollama.workflows.model_facts import ModelFacts, facts_of_file, facts_of_server
 from conch_ollama.workflows.patient import Notes, Patient
 from conch_ollama.workflows.template import prove_format
-from conch_ollama.workflows.turns import turns_of
 from tests.workflows.broken_models import own_gguf, rewritten, trained_up_to
 
 
@@ -76,6 +76,14 @@ def test_stops_that_do_no_harm(chatml: ModelFacts, stop: str) -> None:
 def test_stops_within_a_turn_of_a_thinking_model(folder: Path, stop: str) -> None:
     facts = facts_of_file(own_gguf(folder / "thinking.gguf", "qwen3"))
     found = stop_codes(of(facts, family_by_name("qwen3").text(), stop=("<|im_end|>", stop)))
+    assert found == [("stop-in-turn", stop)]
+
+
+@pytest.mark.bad_input("doctor: a stop that ends a part of a turn and not the turn")
+@pytest.mark.parametrize("stop", ["<|end|>", "<|start|>"])
+def test_stops_between_the_channels_of_gpt_oss(folder: Path, stop: str) -> None:
+    facts = facts_of_file(own_gguf(folder / "channels.gguf", "gpt-oss"))
+    found = stop_codes(of(facts, family_by_name("chatml").text(), stop=("<|return|>", stop)))
     assert found == [("stop-in-turn", stop)]
 
 

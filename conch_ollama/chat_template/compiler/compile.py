@@ -21,6 +21,7 @@ from conch_ollama.chat_template.compiler.model import (
 )
 from conch_ollama.chat_template.compiler.probe import Probe
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.turns import useful_stops
 
 _SPECIAL = re.compile(r"<[|｜/]?[^<>\s]+[|｜]?>|\[/?[A-Z_]+\]")
 
@@ -40,7 +41,7 @@ def compile_template(
         return err.found
     return Compiled(
         emit(model, thinking="thinking" in jinja_capabilities(jinja.source)),
-        tuple(_stops(jinja, model)),
+        useful_stops(jinja, tuple(_stops(jinja, model))),
         model.default_system,
         _features(model),
     )

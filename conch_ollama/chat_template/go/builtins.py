@@ -73,7 +73,11 @@ def eq(first: Value, *others: Value) -> bool:
     if not others:
         raise CallError("missing argument for comparison")
     first = _untyped(first)
-    return any(_equal(first, _untyped(other)) for other in others)
+    for other in others:
+        # Texts are what is asked about most, by far.
+        if first == other if type(first) is bytes is type(other) else _equal(first, _untyped(other)):
+            return True
+    return False
 
 
 _PLAIN = (bytes, bool, int, float)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from conch_ollama.chat_template.go import nodes
 from conch_ollama.chat_template.go.builtins import CallError, Function, Parameter
 from conch_ollama.chat_template.go.values import (
+    NIL,
     Map,
     Nil,
     Pointer,
@@ -62,10 +63,9 @@ class Evaluator:
     def error(self, node: nodes.Node, what: str) -> BadTemplateError:
         return BadTemplateError(f"Go template, line {node.line}: {what[:LONGEST_FAULT]}")
 
-    def step(self, node: nodes.Node) -> None:
-        self.steps += 1
-        if self.steps > self.limits.steps:
-            raise self.error(node, f"stopped after {self.limits.steps} steps")
+    def stopped(self, node: nodes.Node) -> BadTemplateError:
+        """What is raised when the steps are spent; they are counted where they are made, which is where time goes."""
+        return self.error(node, f"stopped after {self.limits.steps} steps")
 
     def assign(self, variable: nodes.Variable, value: Value) -> None:
         for at in range(len(self.variables) - 1, -1, -1):
@@ -85,9 +85,11 @@ class Evaluator:
     def pipeline(self, dot: Value, pipe: nodes.Pipe) -> Value:
         value: Value | _Missing = _MISSING
         for command in pipe.commands:
-            self.step(command)
+            self.steps += 1
+            if self.steps > self.limits.steps:
+                raise self.stopped(command)
             value = self._command(dot, command, value)
-            if isinstance(value, Nil):
+            if value is NIL:
                 value = None
         result = None if isinstance(value, _Missing) else value
         for variable in pipe.declared:
@@ -99,12 +101,11 @@ class Evaluator:
 
     def _command(self, dot: Value, command: nodes.Command, final: Value | _Missing) -> Value:
         first = command.operands[0]
-        has_arguments = len(command.operands) > 1 or not isinstance(final, _Missing)
-        match first:
-            case nodes.Identifier():
-                return self._function(dot, first, command.operands[1:], final)
-            case nodes.Field() | nodes.Chain() | nodes.Variable():
-                return self._operand(dot, first, has_arguments)
+        if isinstance(first, nodes.Identifier):
+            return self._function(dot, first, command.operands[1:], final)
+        has_arguments = len(command.operands) > 1 or final is not _MISSING
+        if isinstance(first, nodes.Field | nodes.Chain | nodes.Variable):
+            return self._operand(dot, first, has_arguments)
         if has_arguments:
             raise self.error(first, "can't give argument to non-function")
         if isinstance(first, nodes.Nil):
@@ -112,6 +113,9 @@ class Evaluator:
         return self._operand(dot, first)
 
     def _operand(self, dot: Value, node: nodes.Operand, has_arguments: bool = False) -> Value:  # noqa: PLR0911 a table
+        kind = type(node)  # compared by identity: most of a rendering's time goes by here
+        if kind is nodes.String or kind is nodes.Bool:
+            return node.value  # type: ignore[union-attr]
         match node:
             case nodes.Variable():
                 if len(node.names) > 1:
@@ -121,12 +125,12 @@ class Evaluator:
                 return self.lookup(node)
             case nodes.Pipe():
                 return self.pipeline(dot, node)
-            case nodes.String() | nodes.Bool():
-                return node.value
             case nodes.Field():
                 return self._fields(node, dot, node.names, has_arguments)
             case nodes.Number():
                 return self._constant(node)
+            case nodes.String() | nodes.Bool():
+                return node.value
             case nodes.Dot():
                 return dot
             case nodes.Chain():
@@ -137,6 +141,11 @@ class Evaluator:
                 return None
 
     def _constant(self, node: nodes.Number) -> Value:
+        if node.constant is None:
+            node.constant = self._constant_of(node)
+        return node.constant
+
+    def _constant_of(self, node: nodes.Number) -> int | float | complex:
         value = node.value
         looks_float = any(char in node.text for char in ".eEpP")
         hexadecimal = node.text[:2] in ("0x", "0X") and not any(char in node.text for char in "pP")
@@ -186,17 +195,22 @@ class Evaluator:
         function = self.functions.get(node.name)
         if function is None:
             raise self.error(node, f"{node.name!r} is not a defined function")
-        count = len(arguments) + (not isinstance(final, _Missing))
+        count = len(arguments) + (final is not _MISSING)
         fixed = len(function.fixed)
         if count < fixed or (function.variadic is None and count > fixed):
             raise self.error(node, f"wrong number of args for {node.name}: want {fixed} got {count}")
         if node.name in ("and", "or"):
             return self._short_circuit(dot, node.name, arguments, final)
-        kinds = [*function.fixed, *[function.variadic or Parameter.ANY] * (count - fixed)]
-        values = [self._argument(dot, kind, operand) for kind, operand in zip(kinds, arguments, strict=False)]
-        if not isinstance(final, _Missing):
-            values.append(self._checked(node, kinds[-1], final))
-        self._pay(node, sum(len(value) for value in values if isinstance(value, bytes)))
+        if Parameter.STRING in function.fixed:
+            kinds = [*function.fixed, *[Parameter.ANY] * (count - fixed)]
+            values = [self._argument(dot, kind, operand) for kind, operand in zip(kinds, arguments, strict=False)]
+            if not isinstance(final, _Missing):
+                values.append(self._checked(node, kinds[-1], final))
+        else:
+            values = [one.value if type(one) is nodes.String else self._operand(dot, one) for one in arguments]
+            if not isinstance(final, _Missing):
+                values.append(final)
+        self._pay(node, sum([len(value) for value in values if type(value) is bytes]))
         try:
             made = function.call(*values)
         except CallError as err:
@@ -216,7 +230,7 @@ class Evaluator:
     ) -> Value:
         value: Value = None
         for operand in arguments:
-            value = self._argument(dot, Parameter.ANY, operand)
+            value = self._operand(dot, operand)
             if truth(value) == (name == "or"):
                 return value
         return value if isinstance(final, _Missing) else final

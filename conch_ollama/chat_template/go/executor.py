@@ -50,28 +50,30 @@ class Executor(Evaluator):
 
     def _walk_list(self, dot: Value, statements: nodes.NodeList) -> None:
         for node in statements.nodes:
-            self._walk(dot, node)
+            self.steps += 1
+            if self.steps > self.limits.steps:
+                raise self.stopped(node)
+            match node:
+                case nodes.Text():
+                    self._write(node, node.text)
+                case nodes.Action():
+                    value = self.pipeline(dot, node.pipe)
+                    if not node.pipe.declared:
+                        self._print(node, value)
+                case nodes.If() | nodes.With():
+                    self._branch(dot, node)
+                case nodes.Range():
+                    self._range(dot, node)
+                case nodes.TemplateCall():
+                    self._template(dot, node)
+                case nodes.Break():
+                    raise _BreakError
+                case nodes.Continue():
+                    raise _ContinueError
 
-    def _walk(self, dot: Value, node: nodes.Statement) -> None:
-        self.step(node)
-        match node:
-            case nodes.Text():
-                self._write(node, node.text)
-            case nodes.Action():
-                value = self.pipeline(dot, node.pipe)
-                if not node.pipe.declared:
-                    text = string_method(indirect(value), by_address=True)
-                    self._write(node, show(printable(value)) if text is None else text)
-            case nodes.If() | nodes.With():
-                self._branch(dot, node)
-            case nodes.Range():
-                self._range(dot, node)
-            case nodes.TemplateCall():
-                self._template(dot, node)
-            case nodes.Break():
-                raise _BreakError
-            case nodes.Continue():
-                raise _ContinueError
+    def _print(self, node: nodes.Action, value: Value) -> None:
+        text = value if isinstance(value, bytes) else string_method(indirect(value), by_address=True)
+        self._write(node, show(printable(value)) if text is None else text)
 
     def _branch(self, dot: Value, node: nodes.If | nodes.With) -> None:
         mark = len(self.variables)
@@ -92,7 +94,9 @@ class Executor(Evaluator):
             empty = True
             for index, element in pairs:
                 empty = False
-                self.step(node)
+                self.steps += 1
+                if self.steps > self.limits.steps:
+                    raise self.stopped(node)
                 self._assign_loop(node.pipe, index, element)
                 try:
                     self._walk_list(element, node.body)
