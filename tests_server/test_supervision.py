@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -11,9 +13,10 @@ import pytest
 
 from conch_ollama.errors import RuntimeBusyError, RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
+from conch_ollama.runtimes.worker_room import Room
 from tests.parts.scripted_gguf import scripted_gguf
 from tests.runtimes.places import HI, TEXT, collect, text_of
-from tests.runtimes.supervised import get, model, run, say, until, workers
+from tests.runtimes.supervised import LONG, get, model, run, say, until, workers
 
 
 def test_one_who_leaves_while_it_loads_takes_nothing_along(gguf: Path) -> None:
@@ -56,16 +59,16 @@ def test_memory_is_a_limit(gguf: Path, tmp_path: Path) -> None:
 
     async def work(runtime: LlamaCppRuntime) -> None:
         need = runtime._entries["a"].plan.memory
-        runtime._pool.memory = 2 * need - 1
+        runtime._pool.room = Room(memory=2 * need - 1, strict=False)
         await say(runtime, "a")
         await say(runtime, "b")
         assert list((await runtime.health()).loaded) == ["b"]
         # One that does not fit alone: refused where the limit was given, else tried.
-        runtime._pool.memory = need - 1
+        runtime._pool.room = Room(memory=need - 1, strict=False)
         await say(runtime, "a")
         await runtime.unload("a")
         await until(lambda: not workers(runtime))
-        runtime._pool._strict = True
+        runtime._pool.room = Room(memory=need - 1)
         with pytest.raises(RuntimeFailedError) as caught:
             await say(runtime, "a")
         assert gguf.name in caught.value.message
@@ -202,3 +205,54 @@ def test_too_long_texts_to_embed_are_cut_if_wanted(gguf: Path) -> None:
         assert len(found.vectors) == 2 and found.tokens > 2000
 
     run(work, model(gguf))
+
+
+def test_one_that_hangs_is_killed_and_started_again(long_gguf: Path) -> None:
+    """SIGSTOP: the child lives, its sockets take connections, and nothing is ever said."""
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        streams = [runtime.chat("m", {"messages": HI}) for _ in range(2)]
+        for stream in streams:
+            await anext(stream)
+        (worker,) = workers(runtime)
+        worker.process.process.send_signal(signal.SIGSTOP)
+        late = asyncio.create_task(say(runtime, max_tokens=5))
+        for stream in streams:
+            with pytest.raises(RuntimeFailedError) as caught:
+                await collect(stream)
+            assert "long.gguf" in caught.value.message and "hung" in caught.value.message
+        with pytest.raises(RuntimeFailedError):  # it may have been begun
+            await late
+        assert LONG.startswith(await say(runtime, max_tokens=5))
+        assert worker.ended.is_set()
+        told = await runtime.health()
+        assert told.ok and told.restarts == 1
+
+    run(work, model(long_gguf, num_ctx=32768), hung_s=0.6)
+
+
+def test_an_idle_one_that_hangs_is_replaced_before_it_is_asked(gguf: Path) -> None:
+    async def work(runtime: LlamaCppRuntime) -> None:
+        await runtime.load("m")
+        (worker,) = workers(runtime)
+        worker.process.process.send_signal(signal.SIGSTOP)
+        await until(lambda: runtime._pool.restarts == 1)
+        assert await say(runtime) == TEXT
+
+    run(work, model(gguf), hung_s=0.6)
+
+
+def test_a_long_prompt_is_no_hang(large_ggufs: tuple[Path, Path]) -> None:
+    """Reading it takes many times the patience, in silence."""
+    hung_s = 0.9
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        await runtime.load("m")
+        begun = time.monotonic()
+        messages = [{"role": "user", "content": "x" * 250}]
+        usage = (await collect(runtime.chat("m", {"messages": messages, "max_tokens": 1})))[-1].data["usage"]
+        assert usage["prompt_tokens"] > 250
+        assert time.monotonic() - begun > 2 * hung_s, "too short to show anything"
+        assert (await runtime.health()).restarts == 0
+
+    run(work, model(large_ggufs[0], num_ctx=512, slots=1), hung_s=hung_s)

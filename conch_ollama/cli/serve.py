@@ -37,6 +37,9 @@ from conch_ollama.cli.options import host_option
 @click.option("--threads", type=click.IntRange(min=1), help="Threads (llama.cpp).")
 @click.option("--gpu-layers", type=int, help="Layers on the GPU (llama.cpp); default: it decides.")
 @click.option("--keep-alive", metavar="TIME", help="Unload after this without a request: 5m, 1h, -1 never.")
+@click.option(
+    "--memory", metavar="SIZE", help="For all loaded models: 4GB, 1.5GiB (llama.cpp). [default: what is free]"
+)
 @click.option("--keys", type=click.Path(path_type=Path), help="File of API keys, made by `conch keys`.")
 @click.option("--network", "networks", multiple=True, metavar="CIDR", help="A network that needs no key.")
 @click.option("--origin", "origins", multiple=True, metavar="URL", help="A page whose scripts may call.")

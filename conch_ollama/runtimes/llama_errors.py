@@ -22,6 +22,11 @@ async def broken_off(worker: Worker, err: Exception) -> RuntimeFailedError:
         await asyncio.wait_for(worker.ended.wait(), 1.5)
     if not worker.ended.is_set():
         return RuntimeFailedError(f"llama.cpp broke off its answer from {worker.plan.name}: {err}")
+    if worker.fault:
+        return RuntimeFailedError(
+            f"llama.cpp hung in the middle of an answer from {worker.plan.name}: {worker.fault}",
+            hint="it is started again",
+        )
     status = worker.process.process.returncode
     tail = worker.last_words
     return RuntimeFailedError(

@@ -116,8 +116,8 @@ def _check(model: LlamaCppModel) -> None:
         raise UsageError(f"{model.name}: llama-cpp-python takes one adapter, not {len(model.adapters)}")
 
 
-def describe(entries: Iterable[Planned], machine: Machine) -> list[str]:
-    """What was chosen, line by line."""
+def describe(entries: Iterable[Planned], machine: Machine, memory: int) -> list[str]:
+    """What was chosen, line by line. `memory`: the limit for all that is loaded, in bytes."""
     lines = []
     for entry in entries:
         card, fit = entry.facts.card, entry.fit
@@ -129,6 +129,7 @@ def describe(entries: Iterable[Planned], machine: Machine) -> list[str]:
             f"{card.context_length}; {fit.threads} threads; about {_size(fit.memory)} when loaded; "
             + ("stays loaded" if stays < 0 else f"unloaded after {stays:g} s without a request")
         )
+    lines.append(f"memory: {_size(memory)} for all that is loaded; what does not fit beside others takes their place")
     devices = _usable_devices() if machine.gpus - {"apple"} else None
     lines.append(gpu_advice(machine.gpus, devices))
     return lines

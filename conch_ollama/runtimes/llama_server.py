@@ -7,8 +7,8 @@ them. Loading, unloading and crashes are worker_pool.py's business, requests lla
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
+import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -25,8 +25,11 @@ from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, Mode
 from conch_ollama.runtimes.server_sent_events import events
 from conch_ollama.runtimes.vectors import decode_base64, shortened
 from conch_ollama.runtimes.worker_pool import WorkerPool
+from conch_ollama.runtimes.worker_room import Room
 from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 
+#: Of what is free, for all workers.
+_SHARE = 0.9
 _CHAT = "/v1/chat/completions"
 _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
 
@@ -34,8 +37,9 @@ _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
 class LlamaCppRuntime:
     """Serves GGUF files by names; see protocol.py. Must be used in one event loop.
 
-    `max_loaded`: workers at once; `memory`: bytes for all of them, None: what the machine has free. Raises
-    NotFoundError and BadFileError for files that are not there or no GGUF.
+    `max_loaded`: workers at once; `memory`: bytes for all of them, None: what is left here now but for a tenth;
+    `hung_s`: seconds of silence after which a worker is killed and started again, 0: never. Raises NotFoundError and
+    BadFileError for files that are not there or no GGUF.
     """
 
     kind = "llama.cpp"
@@ -46,26 +50,36 @@ class LlamaCppRuntime:
         *,
         max_loaded: int = 3,
         memory: int | None = None,
+        hung_s: float = 30.0,
         machine: Machine | None = None,
     ) -> None:
-        self._machine = machine or look_at_machine()
-        if memory is not None:
-            self._machine = dataclasses.replace(self._machine, memory=min(self._machine.memory, memory))
-        self._pool = WorkerPool(max_loaded=max_loaded, memory=memory or self._machine.memory, strict=memory is not None)
+        self._here = machine or look_at_machine()
+        self._pool = WorkerPool()
         self._keep_alive: dict[str, float] = {}
-        self._entries = plan_all(models, self._machine)
+        self._entries: dict[str, Planned] = {}
+        self.update(models, max_loaded=max_loaded, memory=memory, hung_s=hung_s)
 
-    def update(self, models: Sequence[LlamaCppModel]) -> None:
+    def update(
+        self,
+        models: Sequence[LlamaCppModel],
+        *,
+        max_loaded: int = 3,
+        memory: int | None = None,
+        hung_s: float = 30.0,
+    ) -> None:
         """Serve these instead. Running answers end as they began; workers that nobody needs go after them."""
-        entries = plan_all(models, self._machine)
+        machine = self._here.within(memory)
+        entries = plan_all(models, machine)
         kept = {plan for entry in entries.values() for plan in entry.plans}
         for plan in {plan for entry in self._entries.values() for plan in entry.plans} - kept:
             self._pool.forget(plan)
-        self._entries = entries
+        self._machine, self._entries = machine, entries
+        self._pool.hung_s = hung_s
+        self._pool.resize(Room(max_loaded, memory or int(machine.memory * _SHARE), strict=memory is not None))
 
     def describe(self) -> list[str]:
         """What was chosen, line by line, for the start."""
-        return describe(self._entries.values(), self._machine)
+        return describe(self._entries.values(), self._machine, self._pool.room.memory or self._machine.memory)
 
     async def models(self) -> list[ModelCard]:
         return [card_of(entry) for entry in self._entries.values()]
@@ -217,6 +231,7 @@ class LlamaCppRuntime:
                 raise refusal(answer.status, said)
             try:
                 async for piece in answer.pieces():
+                    worker.heard = time.monotonic()
                     yield piece
             except loopback.BrokenAnswerError as err:
                 raise await broken_off(worker, err) from err

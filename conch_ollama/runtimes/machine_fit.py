@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from conch_ollama.runtimes.container import cores_left, memory_left
 from conch_ollama.runtimes.gguf_card import GGUFFacts
 
 _OVERHEAD = 96 << 20
@@ -30,6 +31,10 @@ class Machine:
     memory: int
     cores: int
     gpus: frozenset[str] = frozenset()
+
+    def within(self, memory: int | None) -> Machine:
+        """With no more memory than that."""
+        return self if memory is None else replace(self, memory=min(self.memory, memory))
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,11 @@ def look_at_machine() -> Machine:
     # Two threads of one core share its arithmetic: a second one slows ggml down.
     cores = min(cores, psutil.cpu_count(logical=False) or cores)
     memory = psutil.virtual_memory()
+    left, quota = memory_left(), cores_left()
     return Machine(
-        memory=min([memory.available, *_container_memory()]), cores=min([cores, *_container_cores()]), gpus=_gpus()
+        memory=memory.available if left is None else min(memory.available, left),
+        cores=cores if quota is None else min(cores, quota),
+        gpus=_gpus(),
     )
 
 
@@ -103,21 +111,6 @@ def _gpus() -> frozenset[str]:
     if any(_read(str(vendor)) == _INTEL for vendor in cards):
         found.add("intel")
     return frozenset(found)
-
-
-def _container_memory() -> list[int]:
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _read(file)
-        if text.isdigit() and int(text) < 1 << 60:
-            return [int(text)]
-    return []
-
-
-def _container_cores() -> list[int]:
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    if quota.isdigit() and period.isdigit() and int(period):
-        return [max(1, int(quota) // int(period))]
-    return []
 
 
 def _read(file: str) -> str:

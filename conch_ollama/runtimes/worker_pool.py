@@ -8,46 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
-from conch_ollama.errors import ConchError, RuntimeBusyError, RuntimeFailedError
+from conch_ollama.errors import ConchError, RuntimeFailedError
 from conch_ollama.runtimes.worker_process import WorkerProcess
+from conch_ollama.runtimes.worker_room import Room, first_to_go
 from conch_ollama.runtimes.worker_seats import Seat, Worker, WorkerPlan
-
-_PATIENCE_S = 5.0
-_LONGEST_PAUSE_S = 60.0
-_SETTLED_S = 30.0
-
+from conch_ollama.runtimes.worker_watch import call_when_gone, kill_when_hung
 
 _T = TypeVar("_T")
 
 
 class WorkerPool:
-    """`max_loaded`: workers at once; `memory`: bytes for all of them, None: no limit; `strict`: what needs more is
-    refused, else it is tried alone; `crashes`: in a row before it is left to itself for a minute; `load_timeout`: in
-    seconds."""
+    """`room`: for how many; `crashes`: in a row before a plan is left to itself for a minute; `load_timeout`: in
+    seconds; `hung_s`: seconds of silence after which a worker is killed, 0: never."""
 
     def __init__(
-        self,
-        *,
-        max_loaded: int = 3,
-        memory: int | None = None,
-        strict: bool = True,
-        crashes: int = 5,
-        load_timeout: float = 600.0,
+        self, room: Room | None = None, *, crashes: int = 5, load_timeout: float = 600.0, hung_s: float = 30.0
     ) -> None:
-        self.max_loaded = max(1, max_loaded)
-        self.memory = memory
-        self._strict = strict
+        self.room = room or Room()
+        self.hung_s = hung_s
         self.restarts = 0
         self._crashes = crashes
         self._load_timeout = load_timeout
         self._seats: dict[WorkerPlan, Seat] = {}
         self._alive: set[Worker] = set()
-        self._room = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -55,7 +43,7 @@ class WorkerPool:
     async def lease(self, plan: WorkerPlan, keep_alive: float) -> AsyncGenerator[Worker, None]:
         """The plan's worker, loaded if need be, for as long as the `with` lasts; then `keep_alive` seconds more
         (negative: for ever). Raises RuntimeFailedError if it does not load, RuntimeBusyError after crash on crash."""
-        seat = self._seats.setdefault(plan, Seat(plan, keep_alive))
+        seat = self._seats.setdefault(plan, Seat(plan, keep_alive, self._crashes))
         seat.keep_alive = keep_alive
         worker = await self._take(seat)
         try:
@@ -69,18 +57,20 @@ class WorkerPool:
 
     def troubles(self) -> dict[WorkerPlan, str]:
         """Plans that do not load, or crash on and on, and why."""
-        now = time.monotonic()
-        return {
-            plan: seat.error.message if seat.error else f"llama.cpp has crashed {seat.failures} times in a row"
-            for plan, seat in self._seats.items()
-            if seat.error is not None or seat.not_before > now
-        }
+        found = {plan: seat.trouble for plan, seat in self._seats.items()}
+        return {plan: trouble for plan, trouble in found.items() if trouble is not None}
 
     def retire(self, plan: WorkerPlan) -> None:
         """End the plan's worker when its leases have ended; who comes now gets a new one."""
         seat = self._seats.get(plan)
         if seat is not None and seat.worker is not None:
             self._retire(seat.worker)
+
+    def resize(self, room: Room) -> None:
+        """Another room; what does not fit into it any more is retired, the longest unused first."""
+        self.room = room
+        for worker in room.leavers(self._staying()):
+            self._retire(worker)
 
     def forget(self, plan: WorkerPlan) -> None:
         """Retire, and drop what was known of the plan."""
@@ -116,7 +106,7 @@ class WorkerPool:
             self._cancel_timer(worker)
             return worker
         if seat.loading is None:
-            self._check_pause(seat)
+            seat.check()
             seat.loading = self._spawn(self._load(seat))
         loading = seat.loading
         seat.waiting += 1
@@ -131,22 +121,11 @@ class WorkerPool:
                 raise RuntimeFailedError("the runtime has been closed") from None
             raise
 
-    def _check_pause(self, seat: Seat) -> None:
-        pause = seat.not_before - time.monotonic()
-        if pause > 0 and seat.error is not None:
-            raise type(seat.error)(seat.error.message, hint=seat.error.hint)
-        if pause > _PATIENCE_S:
-            raise RuntimeBusyError(
-                f"llama.cpp has crashed {seat.failures} times in a row on {seat.plan.name}",
-                hint=f"it is started again in {pause:.0f} s",
-                retry_after=pause,
-            )
-
     async def _load(self, seat: Seat) -> Worker:
         """A new worker in the seat. One loads at a time, in the order of asking."""
         try:
-            await asyncio.sleep(max(0.0, seat.not_before - time.monotonic()))
-            async with self._room:
+            await asyncio.sleep(seat.pause)
+            async with self._turn:
                 await self._make_room(seat.plan)
                 worker = Worker(seat.plan, WorkerProcess(dict(seat.plan.settings)))
                 self._alive.add(worker)
@@ -155,10 +134,12 @@ class WorkerPool:
                 except BaseException as err:
                     await asyncio.shield(self._end(worker))
                     if isinstance(err, ConchError):
-                        self._note_failure(seat, err)
+                        seat.note_failure(err)
                     raise
-            self._watch(worker)
-            worker.last_used = time.monotonic()
+            call_when_gone(worker, self._ended)
+            worker.last_used = worker.heard = time.monotonic()
+            if self.hung_s > 0:
+                self._spawn(kill_when_hung(worker, self.hung_s))
             seat.worker, seat.error = worker, None
             worker.users, seat.waiting = seat.waiting, 0
             if not worker.users:
@@ -168,17 +149,12 @@ class WorkerPool:
             seat.loading = None
 
     async def _make_room(self, plan: WorkerPlan) -> None:
-        if self._strict and self.memory is not None and plan.memory > self.memory:
-            raise RuntimeFailedError(
-                f"{plan.name} needs about {plan.memory / 2**30:.1f} GiB, and the limit is {self.memory / 2**30:.1f}",
-                hint="give it a smaller context, fewer answers at once or a smaller quantisation, or raise the limit",
-            )
-        while self._alive and not self._fits(plan):
-            # The longest unused goes; a busy one gets no new answers and goes when it has ended those it has.
-            staying = [worker for worker in self._alive if not worker.retiring]
-            victim = min(staying, key=lambda worker: (worker.users > 0, worker.last_used), default=None)
-            if victim is not None:
-                self._retire(victim)
+        """Wait until it fits. A busy worker that has to go gets no new answers, and goes when it has ended those it
+        has."""
+        self.room.check(plan)
+        while not self.room.fits(plan, self._alive):
+            if staying := self._staying():
+                self._retire(first_to_go(staying))
             ends = [asyncio.ensure_future(worker.ended.wait()) for worker in self._alive]
             try:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -186,9 +162,8 @@ class WorkerPool:
                 for end in ends:
                     end.cancel()
 
-    def _fits(self, plan: WorkerPlan) -> bool:
-        taken = sum(worker.plan.memory for worker in self._alive)
-        return len(self._alive) < self.max_loaded and (self.memory is None or taken + plan.memory <= self.memory)
+    def _staying(self) -> list[Worker]:
+        return [worker for worker in self._alive if not worker.retiring]
 
     def _give_back(self, seat: Seat, worker: Worker) -> None:
         worker.users -= 1
@@ -232,17 +207,6 @@ class WorkerPool:
         self._alive.discard(worker)
         worker.ended.set()
 
-    def _watch(self, worker: Worker) -> None:
-        """Have `_ended` called in the loop when the child is gone. A thread: pipes and signals differ by system."""
-        loop = asyncio.get_running_loop()
-
-        def wait() -> None:
-            worker.process.process.wait()
-            with contextlib.suppress(RuntimeError):  # the loop may be closed
-                loop.call_soon_threadsafe(self._ended, worker)
-
-        threading.Thread(target=wait, name=f"watch {worker.plan.name}", daemon=True).start()
-
     def _ended(self, worker: Worker) -> None:
         crashed = not worker.retiring
         worker.retiring = True
@@ -255,23 +219,9 @@ class WorkerPool:
         self.restarts += 1
         if seat is None or self._closed:
             return
-        if time.monotonic() - worker.born > _SETTLED_S:
-            seat.failures = 0
-        self._pause(seat)
-        if seat.failures <= self._crashes and seat.loading is None and seat.keep_alive != 0:
+        seat.note_crash(worker)
+        if not seat.hopeless and seat.loading is None and seat.keep_alive != 0:
             seat.loading = self._spawn(self._load(seat))
-
-    def _note_failure(self, seat: Seat, err: ConchError) -> None:
-        seat.error = err
-        self._pause(seat)
-
-    def _pause(self, seat: Seat) -> None:
-        """At once after the first, then half a second, doubled with each; a minute where it seems hopeless."""
-        seat.failures += 1
-        pause = 0.0 if seat.failures == 1 else min(0.5 * 2 ** (seat.failures - 2), _LONGEST_PAUSE_S)
-        if seat.failures > self._crashes:
-            pause = _LONGEST_PAUSE_S
-        seat.not_before = time.monotonic() + pause
 
     def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.get_running_loop().create_task(work)

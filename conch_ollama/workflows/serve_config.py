@@ -25,15 +25,16 @@ from conch_ollama.server.settings import (
     TokenSettings,
 )
 from conch_ollama.workflows.serve_models import LLAMA, OllamaPlan, ServePlan, UpstreamPlan, llama_model
+from conch_ollama.workflows.sizes import byte_count
 from conch_ollama.workflows.toml_tables import Table
 
-Overlay = Callable[[Settings], Settings]
+Overlay = Callable[[ServePlan], ServePlan]
 
 
 class ConfigFile:
     """One conch.toml. `overlay` puts the command line's options over what it says."""
 
-    def __init__(self, path: Path, overlay: Overlay = lambda settings: settings) -> None:
+    def __init__(self, path: Path, overlay: Overlay = lambda plan: plan) -> None:
         self.path = path
         self._overlay = overlay
         self._stamp: tuple[int, int] | None = None
@@ -51,7 +52,7 @@ class ConfigFile:
             plan = plan_of(Table(found), self.path.parent)
         except UsageError as err:
             raise BadConfigError(f"{self.path}: {err.message}", hint=err.hint) from err
-        return dataclasses.replace(plan, settings=self._overlay(plan.settings))
+        return self._overlay(plan)
 
     def reread(self) -> ServePlan | None:
         """The plan if the file has changed since it was last looked at, whatever came of that."""
@@ -90,7 +91,8 @@ def plan_of(table: Table, folder: Path) -> ServePlan:
         plan,
         settings=settings,
         max_loaded=llama.take("max_loaded", int, 3),
-        memory=llama.take("memory", int),
+        memory=byte_count(llama.take("memory", (str, int))),
+        hung_s=llama.take("hung_s", float, 30.0),
     )
     for part in (table, audit, llama):
         part.end()

@@ -39,13 +39,15 @@ class UpstreamPlan:
 class ServePlan:
     """Settings, and what runs behind them: GGUFs in llama.cpp, Ollamas and upstreams by the runtime's name.
 
-    `load_first`: runtime and model to load at once.
+    `max_loaded`, `memory`, `hung_s`: of llama.cpp's workers, see LlamaCppRuntime; `load_first`: runtime and model to
+    load at once.
     """
 
     settings: Settings
     llama: tuple[LlamaCppModel, ...] = ()
     max_loaded: int = 3
     memory: int | None = None
+    hung_s: float = 30.0
     others: Mapping[str, OllamaPlan | UpstreamPlan] = field(default_factory=dict)
     load_first: tuple[str, str] | None = None
 
@@ -68,10 +70,11 @@ class ServePlan:
     def _llama(self, running: Runtime | None) -> Runtime:
         from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 
+        bounds: dict[str, Any] = {"max_loaded": self.max_loaded, "memory": self.memory, "hung_s": self.hung_s}
         if isinstance(running, LlamaCppRuntime):
-            running.update(self.llama)
+            running.update(self.llama, **bounds)
             return running
-        return LlamaCppRuntime(self.llama, max_loaded=self.max_loaded, memory=self.memory)
+        return LlamaCppRuntime(self.llama, **bounds)
 
     def describe(self, runtimes: Mapping[str, Runtime]) -> list[str]:
         """What was chosen, for the start."""

@@ -12,6 +12,7 @@ from conch_ollama.errors import UsageError
 from conch_ollama.server.keys import parse_network
 from conch_ollama.server.settings import Audit, Security, Settings
 from conch_ollama.workflows.serve_models import ServePlan, plan_target
+from conch_ollama.workflows.sizes import byte_count
 
 Reread = Callable[[], ServePlan | None]
 
@@ -30,6 +31,7 @@ def plan_command(
     threads: int | None,
     gpu_layers: int | None,
     keep_alive: str | None,
+    memory: str | None = None,
     **given: Any,
 ) -> tuple[ServePlan, Reread | None]:
     """The plan, and how to read a changed one where there is a configuration. Raises UsageError, BadConfigError."""
@@ -38,7 +40,16 @@ def plan_command(
 
         if model is not None or upstream:
             raise UsageError("models are named in the configuration or on the command line, not in both")
-        file = ConfigFile(config, lambda settings: with_options(settings, **given))
+        limit = byte_count(memory)
+
+        def overlay(plan: ServePlan) -> ServePlan:
+            return dataclasses.replace(
+                plan,
+                settings=with_options(plan.settings, **given),
+                memory=plan.memory if limit is None else limit,
+            )
+
+        file = ConfigFile(config, overlay)
         return file.read(), file.reread
     settings = with_options(Settings(), **given)
     key = os.environ.get(upstream_key_env) if upstream_key_env else None
@@ -58,7 +69,7 @@ def plan_command(
         gpu_layers=gpu_layers,
         keep_alive=seconds(keep_alive),
     )
-    return plan, None
+    return dataclasses.replace(plan, memory=byte_count(memory)), None
 
 
 def seconds(text: str | int | float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -41,6 +42,8 @@ file = "audit.jsonl"
 
 [llama]
 max_loaded = 2
+memory = "4GB"
+hung_s = 12
 
 [models.magic]
 path = "model.gguf"
@@ -111,7 +114,7 @@ def test_everything_that_it_may_hold(folder: Path) -> None:
     assert isinstance(upstream, UpstreamPlan)
     assert len(upstream.urls) == 2
     assert "s" * 40 not in repr(found) + models["cloud"].runtime
-    assert found.max_loaded == 2
+    assert (found.max_loaded, found.memory, found.hung_s) == (2, 4 * 10**9, 12.0)
 
 
 def test_the_example_of_the_docs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +151,7 @@ def test_the_example_of_the_docs(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         ("[models.m]\npath='model.gguf'\n[aliases]\na='nix'", "nix"),
         ("[models.m]\npath='model.gguf'\n[security.jwt]\nalgorithm='RS256'", "security.jwt.algorithm"),
         ("port='x'\n[models.m]\npath='model.gguf'", "port"),
+        ("[models.m]\npath='model.gguf'\n[llama]\nmemory='much'", "much"),
         ("models='x'", "models"),
         ("", "models"),
         ("[models", "conch.toml"),
@@ -171,7 +175,9 @@ def test_what_is_not_there(folder: Path) -> None:
 
 def test_it_is_read_again_only_when_it_has_changed(folder: Path) -> None:
     text = "[models.m]\npath='model.gguf'\n"
-    file = ConfigFile(folder / "conch.toml", lambda s: with_options(s, port=1))
+    file = ConfigFile(
+        folder / "conch.toml", lambda p: dataclasses.replace(p, settings=with_options(p.settings, port=1))
+    )
     file.path.write_text(text, encoding="utf-8")
     assert file.read().settings.port == 1
     assert file.reread() is None
@@ -230,10 +236,12 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
         (None, None, {"runtime": "openai"}),
         ("x", None, {"upstream_key_env": "CONCH_NOT_SET", "upstream": ["http://x"]}),
         (str(folder / "model.gguf"), None, {"keep_alive": "soon"}),
+        (str(folder / "model.gguf"), None, {"memory": "0GB"}),
     ):
         with pytest.raises(UsageError) as caught:
             plan_command(model, config, **options | change)
         assert caught.value.code == "usage"
+    assert plan_command(str(folder / "model.gguf"), None, **options, memory="1.5 GiB")[0].memory == 3 << 29
     with pytest.raises(ConchError, match=r"nix\.gguf"):
         plan_command("nix.gguf", None, **options)
     assert os.environ.get("CONCH_NOT_SET") is None
