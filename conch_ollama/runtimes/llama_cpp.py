@@ -6,6 +6,7 @@ with the last lines of its log.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -68,6 +69,8 @@ class LlamaCppWorker:
             }
         )
         self._process = self._worker.process
+        #: Connections that nobody asks through; any thread takes one and puts it back.
+        self._doors: list[http.client.HTTPConnection] = []
         try:
             self._worker.wait_ready(load_timeout)
         except BaseException:
@@ -99,14 +102,35 @@ class LlamaCppWorker:
     ) -> tuple[int, bytes]:
         """Status and body of an answer. By the standard library: a proof asks hundreds of short questions, and httpx
         works longer on each than llama.cpp. Raises OSError and http.client.HTTPException."""
-        door = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=timeout)
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode("ascii")
         try:
-            door.request(method, path, None if body is None else json.dumps(body).encode("ascii"), headers)
+            kept = self._doors.pop()
+        except IndexError:
+            pass
+        else:
+            with contextlib.suppress(ConnectionError):  # the server drops one that is idle for long
+                return self._through(kept, method, path, data, timeout)
+        door = http.client.HTTPConnection(urlsplit(self.address).netloc)
+        return self._through(door, method, path, data, timeout)
+
+    def _through(
+        self, door: http.client.HTTPConnection, method: str, path: str, data: bytes | None, timeout: float
+    ) -> tuple[int, bytes]:
+        """Asks, and keeps the connection for the next question, which then costs half."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        door.timeout = timeout
+        if door.sock is not None:
+            door.sock.settimeout(timeout)
+        try:
+            door.request(method, path, data, headers)
             answer = door.getresponse()
-            return answer.status, answer.read()
-        finally:
+            found = answer.status, answer.read()
+        except BaseException:
             door.close()
+            raise
+        if door.sock is not None:  # else the server said that it closes
+            self._doors.append(door)
+        return found
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         try:
@@ -188,6 +212,8 @@ class LlamaCppWorker:
         """End the worker, after `patience` seconds by force; safe to call twice."""
         if "_client" in self.__dict__:
             self._client.close()
+        while self._doors:
+            self._doors.pop().close()
         self._worker.close(patience)
 
     def __enter__(self) -> Self:

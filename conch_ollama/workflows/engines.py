@@ -149,4 +149,5 @@ def _templates_of(gguf: Path) -> dict[str, str]:
     from conch_ollama.formats.gguf_reader import GGUFFile
 
     with GGUFFile(gguf) as file:
-        return {key: str(value.data) for key, value in file.metadata.items() if key.startswith(TEMPLATE_KEY)}
+        # By their keys: asking for a value decodes it, and a vocabulary is large.
+        return {key: str(file.metadata[key].data) for key in file.metadata if key.startswith(TEMPLATE_KEY)}

@@ -167,15 +167,17 @@ def _slice(item: Value, *indexes: Value) -> Value:
         raise CallError(f"can't slice item of type {type_name(item)}")
     if isinstance(item, bytes) and len(indexes) == 3:
         raise CallError("cannot 3-index slice a string")
-    length = len(item) if isinstance(item, bytes) else len(item.items)
-    bounds = [0, length, length]
+    whole = item if isinstance(item, bytes) else [*item.items, *item.tail] if item.tail else item.items
+    capacity = len(whole)
+    bounds = [0, len(item) if isinstance(item, bytes) else len(item.items), capacity]
     for at, index in enumerate(indexes):
-        bounds[at] = _index_of(_untyped(index), length)
-    if not bounds[0] <= bounds[1] <= bounds[2]:
+        bounds[at] = _index_of(_untyped(index), capacity)
+    first, last, end = bounds
+    if not first <= last <= end:
         raise CallError(f"invalid slice index: {bounds[: len(indexes)]}")
     if isinstance(item, bytes):
-        return item[bounds[0] : bounds[1]]
-    return Slice(item.items[bounds[0] : bounds[1]], item.type, item.nil, item.name, item.string, item.json)
+        return item[first:last]
+    return Slice(whole[first:last], item.type, item.nil, item.name, item.string, item.json, whole[last:end])
 
 
 def _len(item: Value) -> int:

@@ -63,7 +63,8 @@ class Pointer:
 
 @dataclass(slots=True, eq=False)
 class Slice:
-    """`type` is the element's type in Go's spelling. Capacity is taken to be the length."""
+    """`type` is the element's type in Go's spelling. `tail`: what lies behind the items within the capacity, where the
+    slice was cut out of a longer one; any other's capacity is taken to be its length."""
 
     items: Sequence[Value]
     type: str = "interface {}"
@@ -71,6 +72,7 @@ class Slice:
     name: str = ""
     string: Callable[[Slice], bytes] | None = None
     json: Callable[[Slice], bytes] | None = None
+    tail: Sequence[Value] = ()
 
 
 @dataclass(slots=True, eq=False)
