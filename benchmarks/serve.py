@@ -1,8 +1,8 @@
 """conch serve beside llama.cpp's own server in the same settings, llama-cpp-python's server, Ollama, and transformers.
 
-python -m benchmarks.serve [--runs N] [--model FILE.gguf] [--streams 1 8 32]. The shim and the bare server run side by
-side and are asked in turns; the peers one after the other. Peers need CONCH_GGML_PYTHON (llama-cpp-python[server]) and
-CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
+python -m benchmarks.serve [--runs N] [--model FILE.gguf | --large [--work DIR]] [--streams 1 8 32]. The shim and the
+bare server run side by side and are asked in turns; the peers one after the other. Peers need CONCH_GGML_PYTHON
+(llama-cpp-python[server]) and CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.large_model import make
 from benchmarks.measure import machine
 from benchmarks.streams import Load, load, spread
 from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, plan_all
@@ -53,6 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.serve", description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--model", type=Path, help="a GGUF (default: SmolLM2-135M-Instruct, q8_0)")
+    parser.add_argument("--large", action="store_true", help="a random model of a 1.5 B shape, q4_K_M (4 GB of disk)")
+    parser.add_argument("--work", type=Path, help="where the large model is kept (default: made in a temporary folder)")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--no-peers", action="store_true")
@@ -60,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         hf = None
-        gguf = given.model
+        gguf = _large(given.work or work) if given.large else given.model
         if gguf is None:
             made = export(
                 smollm2_gguf(), types=["q8_0"], name="bench", out=work / "out", check=False, hugging_face=True
@@ -72,6 +75,15 @@ def main() -> None:
         _overhead(gguf, given.streams, given.runs, given.tokens)
         if not given.no_peers:
             _peers(gguf, hf, work, given.tokens)
+
+
+def _large(work: Path) -> Path:
+    base, _ = make(work)
+    out = work / "served"
+    found = out / "bench.q4_K_M.gguf"
+    if not found.is_file():
+        found = export(base, types=["q4_K_M"], name="bench", out=out, check=False).gguf
+    return found
 
 
 def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
