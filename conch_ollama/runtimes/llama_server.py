@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeFailedError, RuntimeRefusedError
+from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefusedError
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.durations import keep_alive_seconds
+from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, pieces, whole
 from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
 from conch_ollama.runtimes.llama_chunks import chat_chunks, completion_chunks, with_name
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
@@ -30,7 +30,6 @@ from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 
 #: Of what is free, for all workers.
 _SHARE = 0.9
-_CHAT = "/v1/chat/completions"
 _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
 
 
@@ -87,7 +86,7 @@ class LlamaCppRuntime:
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
         request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
-        async with contextlib.aclosing(self._stream(entry, body, _CHAT, request)) as data:
+        async with contextlib.aclosing(self._stream(entry, body, CHAT, request)) as data:
             async for chunk in chat_chunks(data, ALIAS, model):
                 yield chunk
 
@@ -113,14 +112,16 @@ class LlamaCppRuntime:
         return [int(token) for token in (await self._asked(self._entry(model), "/tokenize", request))["tokens"]]
 
     async def detokenize(self, model: str, tokens: Sequence[int]) -> str:
-        request = encode({"tokens": list(tokens)})
-        return str((await self._asked(self._entry(model), "/detokenize", request))["content"])
+        entry = self._entry(model)
+        if any(not 0 <= token < entry.facts.vocabulary for token in tokens):  # llama.cpp calls it a fault of its own
+            raise RuntimeRefusedError(f"{model} has no such tokens: its ids go from 0 to {entry.facts.vocabulary - 1}")
+        return str((await self._asked(entry, "/detokenize", encode({"tokens": list(tokens)})))["content"])
 
     async def _asked(self, entry: Planned, path: str, request: bytes) -> Any:
         if entry.model.binding != "xllamacpp":
             raise NotSupportedError(f"the {entry.model.binding} binding does not show its tokens")
         async with self._lease(entry, {}) as worker:
-            return json.loads(await self._whole(worker, path, request))
+            return json.loads(await whole(worker, path, request))
 
     async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
         """Of a file that does not say how its texts become vectors, the last token's state is taken, as Ollama does.
@@ -129,9 +130,9 @@ class LlamaCppRuntime:
         async with self._lease(entry, options, entry.vectors) as worker:
             texts = [text if isinstance(text, str) else list(text) for text in inputs]
             if options.get("truncate"):
-                texts = await self._cut(worker, entry, texts)
+                texts = await cut(worker, texts, entry.fit.num_ctx - 1)
             request: dict[str, Any] = {"input": texts, "encoding_format": "base64"}
-            found = json.loads(await self._whole(worker, "/v1/embeddings", encode(request)))
+            found = json.loads(await whole(worker, "/v1/embeddings", encode(request)))
         ordered = sorted(found["data"], key=lambda item: int(item["index"]))
         vectors = [decode_base64(item["embedding"]) for item in ordered]
         dimensions = options.get("dimensions")
@@ -146,13 +147,13 @@ class LlamaCppRuntime:
         request = {**body, "model": model}
         if entry.lora is not None:
             request["lora"] = entry.lora
-        pieces = self._pieces(entry, body, path, encode(request))
-        first = await anext(pieces, b"")  # so that a refusal is raised here, before anything is sent
+        parts = self._pieces(entry, body, path, encode(request))
+        first = await anext(parts, b"")  # so that a refusal is raised here, before anything is sent
 
         async def answer() -> AsyncGenerator[bytes, None]:
-            async with contextlib.aclosing(pieces):
+            async with contextlib.aclosing(parts):
                 yield with_name(first, ALIAS, model)
-                async for piece in pieces:
+                async for piece in parts:
                     yield with_name(piece, ALIAS, model)
 
         return answer()
@@ -203,8 +204,8 @@ class LlamaCppRuntime:
         """The data of each event of an answer."""
         if not entry.facts.answers:
             raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
-        async with contextlib.aclosing(self._pieces(entry, body, path, request)) as pieces:
-            async for data in events(pieces):
+        async with contextlib.aclosing(self._pieces(entry, body, path, request)) as parts:
+            async for data in events(parts):
                 if data.startswith(b'{"error"'):
                     raise refusal(200, data)
                 yield data
@@ -214,64 +215,16 @@ class LlamaCppRuntime:
         async with contextlib.AsyncExitStack() as stack:
             worker = await stack.enter_async_context(self._lease(entry, body))
             try:
-                answer = await loopback.ask(worker.address, worker.key, "POST", path, request)
+                answer = await begun(worker, path, request)
             except loopback.NotListeningError:
                 # It died a moment ago, so nothing was begun: once more, with the next one.
                 self._pool.broken(worker)
                 await stack.aclose()
                 worker = await stack.enter_async_context(self._lease(entry, body))
-                answer = await _ask(worker, path, request)
-            except loopback.BrokenAnswerError as err:
-                raise await broken_off(worker, err) from err
+                try:
+                    answer = await begun(worker, path, request)
+                except loopback.NotListeningError as err:
+                    raise await broken_off(worker, err) from err
             stack.callback(answer.close)
-            if answer.status >= 400:
-                said = await answer.read()
-                if answer.status == 500 and path == _CHAT and not await self._renders(worker, request):
-                    raise refusal(400, said, from_body=False)
-                raise refusal(answer.status, said)
-            try:
-                async for piece in answer.pieces():
-                    worker.heard = time.monotonic()
-                    yield piece
-            except loopback.BrokenAnswerError as err:
-                raise await broken_off(worker, err) from err
-
-    async def _renders(self, worker: Worker, request: bytes) -> bool:
-        """Whether the chat template takes the request: if not, llama.cpp's 500 was the request's fault."""
-        try:
-            await self._whole(worker, "/apply-template", request)
-        except RuntimeFailedError as err:
-            return isinstance(err, RuntimeRefusedError) or worker.ended.is_set()
-        return True
-
-    async def _whole(self, worker: Worker, path: str, request: bytes) -> bytes:
-        answer = await _ask(worker, path, request)
-        try:
-            found = await answer.read()
-        except loopback.BrokenAnswerError as err:
-            raise await broken_off(worker, err) from err
-        finally:
-            answer.close()
-        if answer.status >= 400:
-            raise refusal(answer.status, found)
-        return found
-
-    async def _cut(self, worker: Worker, entry: Planned, texts: list[str | list[int]]) -> list[str | list[int]]:
-        """Texts that may be too long as token ids that are not: a token is at least a byte."""
-        limit = entry.fit.num_ctx - 1
-        cut: list[str | list[int]] = []
-        for text in texts:
-            if isinstance(text, str) and len(text.encode("utf-8", "replace")) >= limit:
-                request = encode({"content": text, "add_special": True})
-                tokens = json.loads(await self._whole(worker, "/tokenize", request))["tokens"]
-                cut.append(tokens[:limit] if len(tokens) > limit else text)
-            else:
-                cut.append(text[:limit] if isinstance(text, list) else text)
-        return cut
-
-
-async def _ask(worker: Worker, path: str, request: bytes) -> loopback.LoopbackAnswer:
-    try:
-        return await loopback.ask(worker.address, worker.key, "POST", path, request)
-    except loopback.BrokenAnswerError as err:
-        raise await broken_off(worker, err) from err
+            async for piece in pieces(worker, answer):
+                yield piece

@@ -1,0 +1,79 @@
+"""Questions to a worker over loopback, and its failures as our errors. Chooses no worker and leases none."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from conch_ollama.errors import RuntimeFailedError, RuntimeRefusedError
+from conch_ollama.runtimes import loopback
+from conch_ollama.runtimes.llama_body import encode
+from conch_ollama.runtimes.llama_errors import broken_off, refusal
+from conch_ollama.runtimes.worker_seats import Worker
+
+CHAT = "/v1/chat/completions"
+
+
+async def begun(worker: Worker, path: str, request: bytes) -> loopback.LoopbackAnswer:
+    """The answer to a POST, from its first byte on; it is the caller's to close. Raises loopback.NotListeningError
+    where nothing was begun, and what llama.cpp refuses or breaks off."""
+    try:
+        answer = await loopback.ask(worker.address, worker.key, "POST", path, request)
+        if answer.status < 400:
+            return answer
+        try:
+            said = await answer.read()
+        finally:
+            answer.close()
+    except loopback.NotListeningError:
+        raise
+    except loopback.BrokenAnswerError as err:
+        raise await broken_off(worker, err) from err
+    if answer.status == 500 and path == CHAT and not await _renders(worker, request):
+        raise refusal(400, said, from_body=False)
+    raise refusal(answer.status, said)
+
+
+async def pieces(worker: Worker, answer: loopback.LoopbackAnswer) -> AsyncIterator[bytes]:
+    """The answer's bytes as they come."""
+    try:
+        async for piece in answer.pieces():
+            worker.heard = time.monotonic()
+            yield piece
+    except loopback.BrokenAnswerError as err:
+        raise await broken_off(worker, err) from err
+
+
+async def whole(worker: Worker, path: str, request: bytes) -> bytes:
+    """All of an answer."""
+    try:
+        answer = await begun(worker, path, request)
+    except loopback.NotListeningError as err:
+        raise await broken_off(worker, err) from err
+    try:
+        return b"".join([piece async for piece in pieces(worker, answer)])
+    finally:
+        answer.close()
+
+
+async def _renders(worker: Worker, request: bytes) -> bool:
+    """Whether the chat template takes the request: if not, llama.cpp's 500 was the request's fault."""
+    try:
+        await whole(worker, "/apply-template", request)
+    except RuntimeFailedError as err:
+        return isinstance(err, RuntimeRefusedError) or worker.ended.is_set()
+    return True
+
+
+async def cut(worker: Worker, texts: Sequence[str | list[int]], limit: int) -> list[str | list[int]]:
+    """Texts that may be longer than `limit` tokens as token ids that are not: a token is at least a byte."""
+    found: list[str | list[int]] = []
+    for text in texts:
+        if isinstance(text, str) and len(text.encode("utf-8", "replace")) >= limit:
+            request = encode({"content": text, "add_special": True})
+            tokens = json.loads(await whole(worker, "/tokenize", request))["tokens"]
+            found.append(tokens[:limit] if len(tokens) > limit else text)
+        else:
+            found.append(text[:limit] if isinstance(text, list) else text)
+    return found
