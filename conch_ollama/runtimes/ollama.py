@@ -65,13 +65,13 @@ class OllamaRuntime:
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         name = self._name(model)
         request = chat_request(name, body, thinks=_wants_thought(body) and await self._thinks(name))
-        async with contextlib.aclosing(self._answer("/api/chat", request, OllamaAnswer(model, "chat"))) as chunks:
+        async with contextlib.aclosing(self._answer("/api/chat", request, _made(model, "chat", request))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         request = generate_request(self._name(model), body)
-        async with contextlib.aclosing(self._answer("/api/generate", request, OllamaAnswer(model, "text"))) as chunks:
+        async with contextlib.aclosing(self._answer("/api/generate", request, _made(model, "text", request))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -162,6 +162,10 @@ class OllamaRuntime:
                     yield chunk
         if not answer.ended:
             raise RuntimeFailedError(f"Ollama at {self.host} ended its answer before its end")
+
+
+def _made(model: str, kind: str, request: Mapping[str, Any]) -> OllamaAnswer:
+    return OllamaAnswer(model, kind, logprobs=bool(request.get("logprobs")))
 
 
 def _wants_thought(body: Body) -> bool:

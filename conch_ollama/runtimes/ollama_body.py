@@ -45,7 +45,7 @@ def chat_request(model: str, body: Mapping[str, Any], *, thinks: bool) -> dict[s
     tools = body.get("tools")
     if tools and body.get("tool_choice") != "none":
         request["tools"] = tools
-    request |= _common(body)
+    request |= _common(body) | _logprobs(body.get("logprobs"), body.get("top_logprobs"))
     think = _think(body, thinks)
     if think is not None:
         request["think"] = think
@@ -60,7 +60,13 @@ def generate_request(model: str, body: Mapping[str, Any]) -> dict[str, Any]:
         raise RuntimeRefusedError("Ollama takes a prompt as text, not as token ids")
     suffix = body.get("suffix")
     request = {"model": model, "prompt": prompt, "stream": True, "options": options(body), **_common(body)}
+    logprobs = body.get("logprobs")
+    request |= _logprobs(logprobs is not None, logprobs)
     return {**request, "suffix": suffix} if suffix else {**request, "raw": True}
+
+
+def _logprobs(wanted: Any, top: Any) -> dict[str, Any]:
+    return {"logprobs": True, "top_logprobs": top or 0} if wanted else {}
 
 
 def options(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,17 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from conch_ollama.errors import RuntimeFailedError
+from conch_ollama.errors import NotSupportedError, RuntimeFailedError
 from conch_ollama.runtimes.protocol import Chunk
 
 _MS = 1e-6
 
 
 class OllamaAnswer:
-    """Turns the lines of one answer into chunks. `kind`: "chat" for /api/chat, "text" for /api/generate."""
+    """Turns the lines of one answer into chunks. `kind`: "chat" for /api/chat, "text" for /api/generate; `logprobs`:
+    whether logarithms were asked for."""
 
-    def __init__(self, model: str, kind: str) -> None:
+    def __init__(self, model: str, kind: str, *, logprobs: bool = False) -> None:
         self._chat = kind == "chat"
+        self._unproven = logprobs
         self._head = {
             "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{secrets.token_urlsafe(18)}",
             "object": "chat.completion.chunk" if self._chat else "text_completion",
@@ -33,17 +35,31 @@ class OllamaAnswer:
         self.ended = False
 
     def chunks(self, line: bytes) -> Iterator[Chunk]:
-        """Chunks of one line. Raises RuntimeFailedError for an error in it, and for what is no JSON."""
+        """Chunks of one line. Raises RuntimeFailedError for an error in it, and for what is no JSON; NotSupportedError
+        for an answer without the logarithms that were asked for: older versions leave them out without a word."""
         try:
             part = json.loads(line)
         except ValueError as err:
             raise RuntimeFailedError("Ollama sent a line that is no JSON") from err
         if "error" in part:
             raise RuntimeFailedError(f"Ollama broke off its answer: {part['error']}")
-        yield from self._deltas(part["message"]) if self._chat else self._texts(part.get("response", ""))
+        seen = part.get("logprobs")
+        said = (part.get("message") or {}).get("content") if self._chat else part.get("response")
+        if self._unproven and said and not seen:
+            raise NotSupportedError("this version of Ollama gives no logprobs; 0.12.11 and later ones do")
+        self._unproven = self._unproven and not seen
+        made = self._deltas(part["message"]) if self._chat else self._texts(part.get("response", ""))
+        yield from self._with_logprobs(list(made), seen) if seen else made
         if part.get("done"):
             self.ended = True
             yield from self._end(part)
+
+    def _with_logprobs(self, chunks: list[Chunk], seen: list[Mapping[str, Any]]) -> Iterator[Chunk]:
+        """The logarithms of a line in the last of its chunks."""
+        *before, last = chunks or [self._choice({"delta": {}} if self._chat else {"text": ""})]
+        yield from before
+        (choice,) = last.data["choices"]
+        yield Chunk.of({**last.data, "choices": [{**choice, "logprobs": {"content": seen}}]})
 
     def _deltas(self, message: Mapping[str, Any]) -> Iterator[Chunk]:
         if not self._begun:

@@ -69,6 +69,8 @@ class Job:
     request_id: str
     address: str
     course: Course = field(default_factory=Course)
+    #: What is still to be done to it when its turn has come; may ask the runtime.
+    prepare: Callable[[Job], Awaitable[None]] | None = None
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -142,14 +144,17 @@ async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awai
 
 async def _listen(job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None) -> None:
     runtime, model = job.served.runtime, job.served.model
-    stream = runtime.chat(model, job.body) if job.kind == "chat" else runtime.complete(model, job.body)
-    async with asyncio.timeout(first_s) as clock, aclosing(stream):
-        async for chunk in stream:
-            if job.tally.first_s is None:
-                clock.reschedule(asyncio.get_running_loop().time() + total_s)
-            job.tally.note(chunk)
-            if kept is not None:
-                kept.append(chunk)
-            await listen(chunk)
+    async with asyncio.timeout(first_s) as clock:
+        if job.prepare is not None:
+            await job.prepare(job)
+        stream = runtime.chat(model, job.body) if job.kind == "chat" else runtime.complete(model, job.body)
+        async with aclosing(stream):
+            async for chunk in stream:
+                if job.tally.first_s is None:
+                    clock.reschedule(asyncio.get_running_loop().time() + total_s)
+                job.tally.note(chunk)
+                if kept is not None:
+                    kept.append(chunk)
+                await listen(chunk)
     if job.tally.first_s is None:
         raise RuntimeFailedError(f"the runtime of {job.served.name} ended its answer before it began")

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.protocol import Runtime
+from conch_ollama.server.as_text import Render
 from conch_ollama.server.door import Door
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.responses import failed, refused
@@ -27,12 +28,13 @@ _LISTING_S = 0.5
 ROUTES = ("openai", "ollama", "ollama_models", "generate", "forward", "feedback", "health", "metrics", "docs")
 
 
-def make_app(settings: Settings, runtimes: Mapping[str, Runtime]) -> FastAPI:
-    """The shim in front of `runtimes` (by the names that `settings.models` uses).
+def make_app(settings: Settings, runtimes: Mapping[str, Runtime], *, render: Render | None = None) -> FastAPI:
+    """The shim in front of `runtimes` (by the names that `settings.models` uses). `render`: how a TEMPLATE that a
+    request brings is rendered; without it such requests are refused.
 
     Closes them when it ends. `app.state.shim` is its state. Raises UsageError, BadConfigError, NotWritableError.
     """
-    shim = Shim(settings, runtimes)
+    shim = Shim(settings, runtimes, render)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

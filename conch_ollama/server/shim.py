@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.protocol import Chunk, Health, Runtime
+from conch_ollama.server.as_text import Render
 from conch_ollama.server.audit import AuditLog
 from conch_ollama.server.credentials import Credentials
 from conch_ollama.server.leases import Leases
@@ -30,8 +31,9 @@ _HEALTH_S = 5.0
 class Shim:
     """One shim. `settings` and `registry` are replaced as a whole when the configuration changes."""
 
-    def __init__(self, settings: Settings, runtimes: Mapping[str, Runtime]) -> None:
+    def __init__(self, settings: Settings, runtimes: Mapping[str, Runtime], render: Render | None = None) -> None:
         self.settings = settings
+        self.render = render
         self.registry = Registry(runtimes, settings)
         self.leases = Leases()
         self.queues: dict[str, ModelQueue] = {}

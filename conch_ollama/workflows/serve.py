@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from conch_ollama.server.listen import check_exposure, listen, open_socket, url_of
 from conch_ollama.workflows.events import Events, Silent
@@ -35,7 +35,7 @@ async def _serve(plan: ServePlan, reread: Callable[[], ServePlan | None] | None,
         runtimes = plan.start()
         from conch_ollama.server.app import make_app
 
-        app = make_app(settings, runtimes)
+        app = make_app(settings, runtimes, render=render_template)
         shim: Shim = app.state.shim
         tasks = [asyncio.create_task(_load(runtimes, plan, events))]
         if reread is not None:
@@ -54,6 +54,13 @@ async def _serve(plan: ServePlan, reread: Callable[[], ServePlan | None] | None,
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await shim.close()
+
+
+def render_template(template: str, messages: Sequence[Mapping[str, Any]], system: str, think: bool | None) -> str:
+    """A TEMPLATE that a request brings, as Ollama renders it."""
+    from conch_ollama.chat_template.ollama_render import render_chat
+
+    return render_chat(template, messages, system=system, think=think)
 
 
 async def _load(runtimes: Mapping[str, Runtime], plan: ServePlan, events: Events) -> None:

@@ -18,6 +18,7 @@ from conch_ollama.server.app import make_app
 from conch_ollama.server.listen import listen, open_socket
 from conch_ollama.server.settings import Settings
 from conch_ollama.server.shim import Shim
+from conch_ollama.workflows.serve import render_template
 
 Runtimes = Mapping[str, Runtime] | Callable[[], Mapping[str, Runtime]]
 
@@ -68,7 +69,7 @@ class RunningShim:
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         runtimes = self._runtimes() if callable(self._runtimes) else self._runtimes
-        app = make_app(self.settings, runtimes)
+        app = make_app(self.settings, runtimes, render=render_template)
         self.shim: Shim = app.state.shim
 
         def ready(end: Callable[[], None]) -> None:

@@ -142,6 +142,19 @@ def test_json_schema(client: openai.OpenAI, ollama_client: ollama.Client, kind: 
     assert json.loads(said or "") == {"answer": "海螺"}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_logarithms_or_a_word_why_there_are_none(ollama_client: ollama.Client, kind: str) -> None:
+    asked: dict[str, Any] = {"logprobs": True, "top_logprobs": 2, "options": {"num_predict": 5}}
+    if kind == "ollama":  # the one here is older than they are
+        with pytest.raises(ollama.ResponseError, match=r"no logprobs; 0\.12\.11"):
+            ollama_client.chat(f"{kind}-plain", HI, **asked)
+        return
+    found = ollama_client.chat(f"{kind}-plain", HI, **asked)
+    seen = found.logprobs or ()
+    assert "".join(token.token for token in seen).startswith(found.message.content or "?")
+    assert {len(token.top_logprobs or ()) for token in seen} == {2}
+
+
 @pytest.mark.bad_input("a prompt longer than the context, by each runtime")
 @pytest.mark.parametrize("kind", ["llama", "url"])  # Ollama drops the oldest messages instead
 def test_too_long(client: openai.OpenAI, kind: str) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from conch_ollama.runtimes.protocol import ModelCard
+from conch_ollama.server.dialects.logprobs import ollama_logprobs
 from conch_ollama.server.dialects.ollama_answers import OllamaAnswer
 from conch_ollama.server.dialects.ollama_cards import full_name, listed, running, shown
 from conch_ollama.server.dialects.ollama_requests import chat_body, generate_body
@@ -47,6 +48,38 @@ def test_calls_come_whole_and_before_the_last_line() -> None:
     assert [line["done"] for line in found] == [False, True]
     assert found[0]["message"]["tool_calls"] == [{"function": {"name": "f", "arguments": {"a": 1}}}]
     assert found[1]["done_reason"] == "stop"
+
+
+def test_calls_of_an_answer_without_text_are_in_the_whole_one_too() -> None:
+    answer = OllamaAnswer("m", 0, chat=True, think=True)
+    call = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
+    assert list(answer.lines(made(one({"tool_calls": [call]}, "tool_calls")), 1.0)) == []
+    assert answer.whole(2.0, FIGURES)["message"]["tool_calls"] == [{"function": {"name": "f", "arguments": {}}}]
+
+
+def test_logarithms_with_the_text_that_they_are_of() -> None:
+    near = [{"token": "a", "logprob": -0.5, "bytes": [97]}, {"token": "b", "logprob": -1.5, "bytes": None}]
+    chat = [{"id": 7, "token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": near}]
+    plain = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"b": -1.5, "a": -0.5}], "text_offset": [0]}
+    token = {"token": "a", "logprob": -0.5, "bytes": [97]}
+    other = {"token": "b", "logprob": -1.5, "bytes": [98]}
+    for shape in ({"content": chat}, plain):
+        choice = {"logprobs": shape}
+        assert ollama_logprobs(choice, 0) == [token]
+        assert ollama_logprobs(choice, 1) == [{**token, "top_logprobs": [token]}]
+        assert ollama_logprobs(choice, 2) == [{**token, "top_logprobs": [token, other]}]
+    assert ollama_logprobs({"logprobs": None}, 2) == ollama_logprobs({}, 2) == []
+
+
+def test_logarithms_of_what_is_no_text_come_with_the_next_line() -> None:
+    answer = OllamaAnswer("m", 0, chat=True, think=True, top_logprobs=0)
+    seen = {"logprobs": {"content": [{"token": "x", "logprob": -1.0}]}}
+    assert list(answer.lines(made([{**one({})[0], **seen}]), 1.0)) == []
+    (line,) = answer.lines(made([{**one({"content": "x"})[0], **seen}]), 1.0)
+    assert len(line["logprobs"]) == 2
+    assert list(answer.lines(made([{**one({}, "stop")[0], **seen}]), 1.0)) == []
+    (last,) = answer.last(2.0, FIGURES)
+    assert (last["done"], len(last["logprobs"])) == (True, 1)
 
 
 def test_a_call_that_is_no_json_does_not_break_the_stream() -> None:
@@ -117,8 +150,14 @@ def test_pictures() -> None:
 @pytest.mark.parametrize(
     ("change", "status", "word"),
     [
-        ({"template": "{{ .Prompt }}"}, 501, "template"),
-        ({"context": [1]}, 400, "context"),
+        (
+            {"raw": True, "template": "{{ .Prompt }}", "context": [1]},
+            400,
+            "raw mode does not support context or template",
+        ),
+        ({"raw": True, "suffix": "x"}, 400, "raw mode does not support suffix"),
+        ({"suffix": "x", "system": "y"}, 400, "suffix does not go with system"),
+        ({"images": ["iVBORw0KGgo="], "context": [1]}, 400, "images do not go"),
         ({"images": ["%%%"]}, 400, "base64"),
     ],
 )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.server.dialects.logprobs import ollama_logprobs
 from conch_ollama.server.dialects.openai import Choice, compact
 
 _NS = 1_000_000_000
@@ -26,10 +27,12 @@ def line(data: Mapping[str, Any]) -> bytes:
 class OllamaAnswer:
     """Puts one answer into lines. `chat`: with `message`, else with `response`; `think`: with the thought.
 
+    `top_logprobs`: how many tokens are told at each place besides the one said; None: no logarithms at all.
+
     Tool calls are whole in Ollama's dialect, so they are kept back until their last piece has come.
     """
 
-    def __init__(self, model: str, begun: float, *, chat: bool, think: bool) -> None:
+    def __init__(self, model: str, begun: float, *, chat: bool, think: bool, top_logprobs: int | None = None) -> None:
         self._model = model
         self._begun = begun
         self._chat = chat
@@ -37,6 +40,20 @@ class OllamaAnswer:
         self._calls = Choice()
         self._finish = "stop"
         self._timings: Mapping[str, Any] = {}
+        self._top = top_logprobs
+        self._logprobs: list[dict[str, Any]] = []
+        self._said: list[str] = []
+        self._thought: list[str] = []
+
+    @property
+    def said(self) -> str:
+        """The answer so far."""
+        return "".join(self._said)
+
+    @property
+    def thought(self) -> str:
+        """The thought so far, whether the client sees it or not."""
+        return "".join(self._thought)
 
     def lines(self, chunk: Chunk, now: float) -> Iterator[dict[str, Any]]:
         """The lines for one chunk: none for those that only hold a role, figures or pieces of calls."""
@@ -45,11 +62,16 @@ class OllamaAnswer:
         for choice in data.get("choices") or ():
             delta = choice.get("delta") or {}
             text = delta.get("content") or choice.get("text") or ""
-            thought = (delta.get("reasoning_content") or delta.get("reasoning") or "") if self._think else ""
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            self._said.append(text)
+            self._thought.append(thought)
+            thought = thought if self._think else ""
+            if self._top is not None:
+                self._logprobs += ollama_logprobs(choice, self._top)
             if delta.get("tool_calls"):
                 self._calls.add({"delta": {"tool_calls": delta["tool_calls"]}})
             if text or thought:
-                yield self._line(now, text, thought)
+                yield self._line(now, text, thought) | self.logprobs()
             self._finish = choice.get("finish_reason") or self._finish
 
     def last(self, now: float, tally: Mapping[str, float]) -> Iterator[dict[str, Any]]:
@@ -61,6 +83,11 @@ class OllamaAnswer:
         if calls:
             yield self._line(now, "", "", calls)
         yield self.final(now, tally)
+
+    def logprobs(self) -> dict[str, Any]:
+        """Those that no line has told yet."""
+        told, self._logprobs = self._logprobs, []
+        return {"logprobs": told} if told else {}
 
     def calls(self) -> list[dict[str, Any]]:
         """Whole calls, their arguments as objects."""
@@ -86,21 +113,35 @@ class OllamaAnswer:
                 made["thinking"] = thought
         return made | {"done": done}
 
-    def final(self, now: float, tally: Mapping[str, float], text: str = "", thought: str = "") -> dict[str, Any]:
+    def whole(self, now: float, tally: Mapping[str, float]) -> dict[str, Any]:
+        """All of it in one line, the logarithms left out that lines have told."""
+        return self.final(now, tally, self.said, self.thought if self._think else "", self.calls())
+
+    def final(
+        self,
+        now: float,
+        tally: Mapping[str, float],
+        text: str = "",
+        thought: str = "",
+        calls: list[dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
         """The line with `done` and the figures, in nanoseconds."""
-        calls = self.calls() if text or thought else None
         reason = "length" if self._finish == "length" else "stop"
         prompt_s = self._timings.get("prompt_ms", tally["first_s"] * 1000) / 1000
         answer_s = self._timings.get("predicted_ms", (tally["total_s"] - tally["first_s"]) * 1000) / 1000
-        return self._line(now, text, thought, calls, done=True) | {
-            "done_reason": reason,
-            "total_duration": int(tally["total_s"] * _NS),
-            "load_duration": max(0, int((tally["first_s"] - prompt_s) * _NS)),
-            "prompt_eval_count": int(tally["prompt_tokens"]),
-            "prompt_eval_duration": int(prompt_s * _NS),
-            "eval_count": int(tally["completion_tokens"]),
-            "eval_duration": int(answer_s * _NS),
-        }
+        return (
+            self._line(now, text, thought, calls, done=True)
+            | self.logprobs()
+            | {
+                "done_reason": reason,
+                "total_duration": int(tally["total_s"] * _NS),
+                "load_duration": max(0, int((tally["first_s"] - prompt_s) * _NS)),
+                "prompt_eval_count": int(tally["prompt_tokens"]),
+                "prompt_eval_duration": int(prompt_s * _NS),
+                "eval_count": int(tally["completion_tokens"]),
+                "eval_duration": int(answer_s * _NS),
+            }
+        )
 
     def empty(self, now: float, reason: str) -> dict[str, Any]:
         """The only line where nothing was asked: "load" or "unload"."""

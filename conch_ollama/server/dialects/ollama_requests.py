@@ -31,27 +31,48 @@ def chat_body(request: Mapping[str, Any]) -> dict[str, Any]:
     """/api/chat as a chat body. Raises Refusal for images that are no base64."""
     body = _common(request)
     body["messages"] = list(_messages(request["messages"]))
+    body |= _chat_logprobs(request)
     if request.get("tools"):
         body["tools"] = request["tools"]
     return body
 
 
 def generate_body(request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """/api/generate as ("chat", body), or ("complete", body) where the prompt is raw. Raises Refusal."""
-    if request.get("template"):
-        raise Refusal(501, "template can't be set by a request; the model's own chat template is used")
-    if request.get("context"):
-        raise Refusal(400, "context is not kept between requests; send the conversation to /api/chat")
+    """/api/generate as ("chat", body), or ("complete", body) where the prompt is raw or has a gap. `template` and
+    `context` are not in it: see as_text.py. Raises Refusal for what does not go together."""
+    _check_together(request)
     body = _common(request)
     if request.get("raw") or request.get("suffix"):
         body["prompt"] = request.get("prompt") or ""
+        if request.get("logprobs"):
+            body["logprobs"] = _top(request)
         if request.get("suffix"):
             body["suffix"] = request["suffix"]
         return "complete", body
     user: dict[str, Any] = {"role": "user", "content": request.get("prompt") or "", "images": request.get("images")}
     system = [{"role": "system", "content": request["system"]}] if request.get("system") else []
     body["messages"] = list(_messages([*system, user]))
-    return "chat", body
+    return "chat", body | _chat_logprobs(request)
+
+
+def _check_together(request: Mapping[str, Any]) -> None:
+    """Refuse what would be left out without a word."""
+    given = {name for name in ("template", "system", "context", "images", "suffix") if request.get(name)}
+    if request.get("raw") and given:
+        raise Refusal(400, f"raw mode does not support {' or '.join(sorted(given))}")
+    if "suffix" in given and len(given) > 1:
+        raise Refusal(400, f"suffix does not go with {' or '.join(sorted(given - {'suffix'}))}")
+    if "images" in given and given & {"template", "context"}:
+        raise Refusal(400, "images do not go with template or context; send them to /api/chat")
+
+
+def _chat_logprobs(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {"logprobs": True, "top_logprobs": _top(request)} if request.get("logprobs") else {}
+
+
+def _top(request: Mapping[str, Any]) -> int:
+    # Of none llama.cpp would not even tell the token's own.
+    return max(1, request.get("top_logprobs") or 0)
 
 
 def _common(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from conch_ollama.runtimes.durations import keep_alive_seconds
-from conch_ollama.runtimes.protocol import Chunk
-from conch_ollama.server.answering import Job, Tally, answer, embed
+from conch_ollama.server.answering import embed
+from conch_ollama.server.as_text import AsText
 from conch_ollama.server.bodies import read_body
-from conch_ollama.server.dialects.ollama_answers import OllamaAnswer, line
 from conch_ollama.server.dialects.ollama_requests import chat_body, generate_body
-from conch_ollama.server.dialects.openai import Whole
-from conch_ollama.server.errors import Refusal, ollama_error
-from conch_ollama.server.jobs import find_model, job_for
-from conch_ollama.server.responses import StreamedAnswer, WholeAnswer, Write
+from conch_ollama.server.errors import Refusal
+from conch_ollama.server.jobs import job_for
+from conch_ollama.server.responses import WholeAnswer
+from conch_ollama.server.routes.ollama_answering import NDJSON, answered, loaded
 from conch_ollama.server.schemas.documents import answers, body_of, object_with
 from conch_ollama.server.schemas.ollama import (
     OllamaChatRequest,
@@ -25,10 +21,9 @@ from conch_ollama.server.schemas.ollama import (
     OllamaEmbedRequest,
     OllamaGenerateRequest,
 )
-from conch_ollama.server.shim import Shim, shim_of
+from conch_ollama.server.shim import shim_of
 
 router = APIRouter(tags=["Ollama"])
-NDJSON = "application/x-ndjson"
 _NS = 1_000_000_000
 
 
@@ -46,9 +41,9 @@ async def chat(request: Request) -> Response:
     shim = shim_of(request)
     given = await read_body(request, OllamaChatRequest, shim.settings.limits.json_depth)
     if not given.get("messages"):
-        return await _load(request, given, chat=True)
+        return await loaded(request, given, chat=True)
     job = await job_for(request, "chat", chat_body(given), "api.chat")
-    return _answer(shim, job, given, chat=True)
+    return answered(shim, job, given, chat=True)
 
 
 @router.post(
@@ -61,79 +56,16 @@ async def generate(request: Request) -> Response:
     shim = shim_of(request)
     given = await read_body(request, OllamaGenerateRequest, shim.settings.limits.json_depth)
     if not given.get("prompt") and not given.get("suffix"):
-        return await _load(request, given, chat=False)
+        return await loaded(request, given, chat=False)
     kind, body = generate_body(given)
     job = await job_for(request, kind, body, "api.generate")
     if body.get("suffix") and "insert" not in job.served.card.capabilities:
         raise Refusal(400, f"{given['model']} does not support insert")
-    return _answer(shim, job, given, chat=False)
-
-
-async def _load(request: Request, given: Mapping[str, Any], *, chat: bool) -> Response:
-    """Nothing is asked: load the model, or unload it where `keep_alive` is 0."""
-    served = await find_model(request, given["model"])
-    leases = shim_of(request).leases
-    keep_alive = keep_alive_seconds(given.get("keep_alive"))
-    reason = "unload" if keep_alive == 0 else "load"
-
-    async def produce() -> dict[str, Any]:
-        with leases.held(served.runtime):
-            if reason == "unload":
-                await served.runtime.unload(served.model)
-            else:
-                await served.runtime.load(served.model, keep_alive)
-        return OllamaAnswer(given["model"], time.time(), chat=chat, think=False).empty(time.time(), reason)
-
-    return WholeAnswer(produce)
-
-
-def _answer(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool) -> Response:
-    think = given.get("think")
-    if think and "thinking" not in job.served.card.capabilities:
-        raise Refusal(400, f'"{given["model"]}" does not support thinking')
-    job.body["stream_options"] = {"include_usage": True}
-    made = OllamaAnswer(given["model"], job.tally.begun, chat=chat, think=think is not False)
-    if given.get("stream") is False:
-
-        async def whole() -> dict[str, Any]:
-            found = Whole()
-
-            async def listen(chunk: Chunk) -> None:
-                found.add(chunk)
-                for _ in made.lines(chunk, 0):
-                    pass
-
-            await answer(shim, job, listen)
-            choice = found.choice()
-            thought = "".join(choice.thought) if think is not False else ""
-            return made.final(time.time(), _figures(job.tally), "".join(choice.content or choice.text), thought)
-
-        return WholeAnswer(whole)
-
-    async def stream(write: Write) -> None:
-        async def listen(chunk: Chunk) -> None:
-            for piece in made.lines(chunk, time.time()):
-                await write(line(piece))
-
-        await answer(shim, job, listen)
-        for piece in made.last(time.time(), _figures(job.tally)):
-            await write(line(piece))
-
-    return StreamedAnswer(
-        stream,
-        media_type=NDJSON,
-        failure=lambda refusal: line(ollama_error(refusal)),
-        stuck_s=shim.settings.limits.stuck_s,
-    )
-
-
-def _figures(tally: Tally) -> dict[str, float]:
-    return {
-        "prompt_tokens": tally.prompt_tokens,
-        "completion_tokens": tally.completion_tokens,
-        "first_s": tally.first_s or 0.0,
-        "total_s": tally.total_s,
-    }
+    if given.get("template") or given.get("context"):
+        as_text = AsText(given.get("template") or "", given.get("context") or (), shim.render)
+        as_text.check(job)
+        job.prepare = as_text
+    return answered(shim, job, given, chat=False, leaves_context=kind == "chat" and not given.get("images"))
 
 
 @router.post(

@@ -62,29 +62,37 @@ class OllamaRequest(Edge):
     keep_alive: Keep | None = None
 
 
-class OllamaChatRequest(OllamaRequest):
+class OllamaAnswered(OllamaRequest):
+    """What is asked of an answer. `top_logprobs`: of how many tokens each place's logarithms are told."""
+
+    format: Format | None = None
+    think: Think | None = None
+    stream: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+
+class OllamaChatRequest(OllamaAnswered):
     """POST /api/chat. Without messages it loads the model, or unloads it with `keep_alive` 0."""
 
     messages: list[OllamaMessage] | None = None
     tools: list[dict[str, Any]] | None = None
-    format: Format | None = None
-    think: Think | None = None
-    stream: bool | None = None
 
 
-class OllamaGenerateRequest(OllamaRequest):
-    """POST /api/generate. Without a prompt it loads the model, or unloads it with `keep_alive` 0."""
+class OllamaGenerateRequest(OllamaAnswered):
+    """POST /api/generate. Without a prompt it loads the model, or unloads it with `keep_alive` 0.
+
+    `raw`: the prompt as it is; `suffix`: what stands after the gap that is to be filled in; `template`: a Go template
+    instead of the model's own; `context`: of an earlier answer, which is gone on with.
+    """
 
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
     template: str | None = None
-    context: list[int] | None = None
+    context: list[Count] | None = None
     images: list[str] | None = None
-    format: Format | None = None
     raw: bool | None = None
-    think: Think | None = None
-    stream: bool | None = None
 
 
 class OllamaShowRequest(Edge):

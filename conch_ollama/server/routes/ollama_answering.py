@@ -1,0 +1,101 @@
+"""How /api/chat and /api/generate answer: as a stream of lines, or whole; and loading and unloading by both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request, Response
+
+from conch_ollama.runtimes.durations import keep_alive_seconds
+from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.server.answering import Job, Tally, answer
+from conch_ollama.server.as_text import context_after
+from conch_ollama.server.dialects.ollama_answers import OllamaAnswer, line
+from conch_ollama.server.errors import Refusal, ollama_error
+from conch_ollama.server.jobs import find_model
+from conch_ollama.server.responses import StreamedAnswer, WholeAnswer, Write
+from conch_ollama.server.shim import Shim, shim_of
+
+NDJSON = "application/x-ndjson"
+
+
+async def loaded(request: Request, given: Mapping[str, Any], *, chat: bool) -> Response:
+    """Nothing is asked: load the model, or unload it where `keep_alive` is 0."""
+    served = await find_model(request, given["model"])
+    leases = shim_of(request).leases
+    keep_alive = keep_alive_seconds(given.get("keep_alive"))
+    reason = "unload" if keep_alive == 0 else "load"
+
+    async def produce() -> dict[str, Any]:
+        with leases.held(served.runtime):
+            if reason == "unload":
+                await served.runtime.unload(served.model)
+            else:
+                await served.runtime.load(served.model, keep_alive)
+        return OllamaAnswer(given["model"], time.time(), chat=chat, think=False).empty(time.time(), reason)
+
+    return WholeAnswer(produce)
+
+
+def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leaves_context: bool = False) -> Response:
+    """The response to a request that asks something. `leaves_context`: its last line holds the `context`, where the
+    runtime can tell it and no thought was taken out of what was said. Raises Refusal."""
+    think = given.get("think")
+    if think and "thinking" not in job.served.card.capabilities:
+        raise Refusal(400, f'"{given["model"]}" does not support thinking')
+    job.body["stream_options"] = {"include_usage": True}
+    top = (given.get("top_logprobs") or 0) if given.get("logprobs") else None
+    made = OllamaAnswer(given["model"], job.tally.begun, chat=chat, think=think is not False, top_logprobs=top)
+
+    async def context() -> dict[str, Any]:
+        if not leaves_context or made.thought:
+            return {}
+        with shim.leases.held(job.served.runtime):
+            found = await context_after(job, made.said)
+        return {} if found is None else {"context": found}
+
+    if given.get("stream") is False:
+
+        async def whole() -> dict[str, Any]:
+            seen: list[dict[str, Any]] = []
+
+            async def listen(chunk: Chunk) -> None:
+                for piece in made.lines(chunk, 0):
+                    seen.extend(piece.get("logprobs", ()))
+
+            await answer(shim, job, listen)
+            last = made.whole(time.time(), _figures(job.tally))
+            if seen:
+                last["logprobs"] = seen + last.get("logprobs", [])
+            return last | await context()
+
+        return WholeAnswer(whole)
+
+    async def stream(write: Write) -> None:
+        async def listen(chunk: Chunk) -> None:
+            for piece in made.lines(chunk, time.time()):
+                await write(line(piece))
+
+        await answer(shim, job, listen)
+        *before, last = made.last(time.time(), _figures(job.tally))
+        for piece in before:
+            await write(line(piece))
+        await write(line(last | await context()))
+
+    return StreamedAnswer(
+        stream,
+        media_type=NDJSON,
+        failure=lambda refusal: line(ollama_error(refusal)),
+        stuck_s=shim.settings.limits.stuck_s,
+    )
+
+
+def _figures(tally: Tally) -> dict[str, float]:
+    return {
+        "prompt_tokens": tally.prompt_tokens,
+        "completion_tokens": tally.completion_tokens,
+        "first_s": tally.first_s or 0.0,
+        "total_s": tally.total_s,
+    }
