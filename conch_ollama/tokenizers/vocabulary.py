@@ -116,6 +116,11 @@ class Vocabulary:
         carried = None if self.carried is None else {**self.carried, _TEMPLATE: string(source)}
         return replace(self, chat_template=source, carried=carried)
 
+    def with_add_bos(self, flag: bool) -> Vocabulary:
+        """The same vocabulary, BOS put before a prompt or not, whatever the files say: as an adapter was trained."""
+        carried = None if self.carried is None else {**self.carried, _ADD_KEYS["bos"]: boolean(flag)}
+        return replace(self, add={**self.add, "bos": flag}, carried=carried)
+
     def metadata(self) -> dict[str, Value]:
         """All `tokenizer.*` keys, in the reference converter's order."""
         if self.carried is not None:

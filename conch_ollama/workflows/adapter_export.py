@@ -123,7 +123,7 @@ def _planned(inputs: Inputs, options: ExportOptions, given: str | Path) -> _Work
     metadata = adapter_metadata(inputs, name, provenance, plan.alpha)
     file = plan_adapter_file(plan, path, recipe, metadata)
     # Only a GGUF can stand behind FROM.
-    template = choose_template(inputs, options, name) if inputs.gguf is not None else None
+    template = choose_template(inputs, options, name, writes_vocabulary=False) if inputs.gguf is not None else None
     modelfile = None
     if template is not None:
         modelfile = adapter_modelfile(

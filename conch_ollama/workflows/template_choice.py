@@ -56,13 +56,13 @@ class Choice:
         return self.comment, text
 
 
-def choose_template(inputs: Inputs, options: ExportOptions, name: str) -> Choice:
-    """The TEMPLATE for the model that will be called `name` in Ollama.
+def choose_template(inputs: Inputs, options: ExportOptions, name: str, *, writes_vocabulary: bool = True) -> Choice:
+    """The TEMPLATE for the model that will be called `name` in Ollama. `writes_vocabulary`: not of an adapter alone.
 
     Raises NotFoundError for a file that is not there or an unknown --train-template, BadTemplateError for one that
     Ollama would refuse, TemplateMismatchError for "native" where there is no chat template.
     """
-    trained = with_trained_template(inputs, options.train_template)
+    trained = with_trained_template(inputs, options.train_template, writes_vocabulary=writes_vocabulary)
     plain = with_plain_jinja(trained.inputs, name) if options.plain_jinja else Plain(trained.inputs)
     choice = _chosen(plain.inputs, options, name)
     parts = {"trained": trained.record, "plain_jinja": plain.record}
