@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conch_ollama.server.errors import Refusal
@@ -77,7 +78,24 @@ def validated(body: dict[str, Any], model: type[Model]) -> dict[str, Any]:
     try:
         model.model_validate(body)
     except ValidationError as err:
-        first = err.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refusal(400, f"{where}: {first['msg']}", "invalid_value", where or None) from err
+        found = err.errors(include_url=False, include_input=False, include_context=False)
+        # Of a field that may be of several kinds, the fault that lies deepest is that of the kind which was meant.
+        places = [(_place(body, one["loc"], one["type"] == "missing"), one["msg"]) for one in found]
+        place, message = max(places, key=lambda place: len(place[0]))
+        where = ".".join(str(part) for part in place)
+        raise Refusal(400, f"{where}: {message}", "invalid_value", where or None) from err
     return body
+
+
+def _place(value: Any, loc: Sequence[int | str], missing: bool) -> list[int | str]:
+    """pydantic's path to a fault, without the names of the kinds that a field may be of."""
+    place: list[int | str] = []
+    for part in loc:
+        if isinstance(value, dict) and part in value:
+            value = value[str(part)]
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif not (missing and part is loc[-1]):
+            continue
+        place.append(part)
+    return place

@@ -110,7 +110,9 @@ def ollama_error(refusal: Refusal) -> dict[str, Any]:
 
 def error_body(path: str, refusal: Refusal) -> dict[str, Any]:
     """In the dialect of the door that the client knocked at."""
-    return ollama_error(refusal) if path.startswith("/api/") else openai_error(refusal)
+    if path.startswith("/api/"):
+        return ollama_error(refusal)
+    return openai_error(refusal) | ({"type": "error"} if path.startswith("/v1/messages") else {})  # Anthropic's
 
 
 def error_headers(refusal: Refusal) -> dict[str, str]:

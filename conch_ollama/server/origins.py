@@ -29,6 +29,9 @@ _HEADERS = frozenset(
         "anthropic-dangerous-direct-browser-access",
         "x-request-id",
         "cache-control",
+        # Desktop and web clients tell of themselves as OpenRouter has it.
+        "http-referer",
+        "x-title",
     }
 )
 _EXPOSED = "x-request-id, retry-after, x-should-retry"

@@ -6,7 +6,9 @@ Both names hold the same text: there are clients of either.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -22,6 +24,8 @@ from conch_ollama.server.shim import shim_of
 
 router = APIRouter(tags=["generate"])
 _TEXTS = answers(object_with(generated_text="string", generate_text="string"))
+_FORM = "application/x-www-form-urlencoded"
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 #: A model that was started inside its thought closes what it never opened.
 _END_OF_THOUGHT = "</think>"
@@ -44,13 +48,28 @@ async def generate_get(
 
 @router.post("/generate", openapi_extra=body_of(GenerateRequest), responses=_TEXTS)
 async def generate_post(request: Request) -> Response:
-    """Answer a prompt: as JSON, or as plain text where the Content-Type says so."""
+    """Answer a prompt: as JSON, or as a form or plain text where the Content-Type says so. What stands in the address
+    counts where the body does not say it."""
+    given = _of_texts(request.query_params)
     raw = await request.body()
-    if request.headers.get("content-type", "").startswith("text/plain"):
-        given: dict[str, Any] = {"prompt": raw.decode("utf-8", "replace")}
-    else:
-        given = parse_object(raw, shim_of(request).settings.limits.json_depth)
+    kind = request.headers.get("content-type", "")
+    if kind.startswith("text/plain"):
+        given["prompt"] = raw.decode("utf-8", "replace")
+    elif kind.startswith(_FORM) and not raw.lstrip().startswith(b"{"):  # curl calls everything a form
+        given |= _of_texts(dict(parse_qsl(raw.decode("utf-8", "replace"))))
+    elif raw or not request.query_params:
+        given |= parse_object(raw, shim_of(request).settings.limits.json_depth)
     return await _generate(request, validated(given, GenerateRequest))
+
+
+def _of_texts(fields: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of an address or a form, those that are no texts as what they mean; others are not told apart."""
+    found: dict[str, Any] = {name: fields[name] for name in GenerateRequest.model_fields if name in fields}
+    if found.get("max_tokens", "").isdecimal():
+        found["max_tokens"] = int(found["max_tokens"])
+    if found.get("think", "").lower() in _FLAGS:
+        found["think"] = _FLAGS[found["think"].lower()]
+    return found
 
 
 async def _generate(request: Request, given: dict[str, Any]) -> Response:

@@ -27,12 +27,14 @@ _BUSY: dict[int | str, Any] = {
 }
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", responses=_STATUS)
 async def health(request: Request) -> Response:
     """The shim itself: true while it runs."""
     return JSONAnswer({"status": "ok"})
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", responses=_STATUS | _BUSY)
 async def ready(request: Request) -> Response:
     """Its runtimes too: false while it ends, and while no runtime is well."""

@@ -158,7 +158,10 @@ def _known(body: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: body[name] for name in names if body.get(name) is not None}
 
 
+@router.head("/v1/models", include_in_schema=False)
 @router.get("/models", include_in_schema=False)
+@router.get("/models/", include_in_schema=False)
+@router.get("/v1/models/", include_in_schema=False)
 @router.get("/v1/models", responses=answers(_LIST))
 async def models(request: Request) -> Response:
     """The models that the caller may use."""
@@ -175,11 +178,12 @@ async def model(request: Request, name: str) -> Response:
 
 
 def _listed(served: Served) -> dict[str, Any]:
+    length = served.card.options.get("num_ctx") or served.card.context_length  # what it reads here, not what it could
     return {
         "id": served.name,
         "object": "model",
         "created": int(served.card.modified),
         "owned_by": "conch",
         # Not in OpenAI's answer; clients that know vLLM or llama.cpp look for it.
-        **({"max_model_len": served.card.context_length} if served.card.context_length else {}),
+        **({"max_model_len": length} if length else {}),
     }

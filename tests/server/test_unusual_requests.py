@@ -1,0 +1,98 @@
+"""What real clients send beside the dialects' plain requests: HEAD, forms, a slash at the end, headers of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.server.made_runtime import MadeRuntime
+from tests.server.running import RunningShim
+
+Made = tuple[RunningShim, MadeRuntime]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready", "/v1/models", "/api/tags", "/api/version"])
+def test_head_is_get_without_its_body(made: Made, path: str) -> None:
+    running, _ = made
+    answer = running.client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) == len(running.client.get(path).content)
+
+
+def test_models_with_a_slash_are_the_list(made: Made) -> None:
+    running, _ = made
+    assert running.client.get("/v1/models/").json() == running.client.get("/v1/models").json()
+
+
+def test_models_tell_the_context_that_they_are_served_with(real: RunningShim) -> None:
+    assert real.client.get("/v1/models/smol").json()["max_model_len"] == 1024
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"params": {"prompt": "你好 & #1", "max_tokens": "7", "system": "brief"}},
+        {"data": {"prompt": "你好 & #1", "max_tokens": "7", "system": "brief"}},
+        {"params": {"max_tokens": "7", "system": "brief"}, "json": {"prompt": "你好 & #1"}},
+        {
+            "params": {"max_tokens": "9"},
+            "content": '{"prompt": "你好 & #1", "max_tokens": 7, "system": "brief"}',
+            "headers": {"content-type": "application/x-www-form-urlencoded"},  # what curl says of any -d
+        },
+    ],
+    ids=["address", "form", "both", "json that is called a form"],
+)
+def test_generate_by_post(made: Made, sent: dict[str, Any]) -> None:
+    running, runtime = made
+    answer = running.client.post("/generate", **sent)
+    assert answer.json()["generated_text"] == "Hello you"
+    body = runtime.asked[-1][1]
+    assert [message["content"] for message in body["messages"]] == ["brief", "你好 & #1"]
+    assert body["max_tokens"] == 7
+
+
+@pytest.mark.bad_input("a form or an address whose fields are wrong")
+@pytest.mark.parametrize(
+    ("fields", "param"), [({"prompt": "x", "max_tokens": "-1"}, "max_tokens"), ({"promt": "x"}, "prompt")]
+)
+def test_generate_by_post_with_wrong_fields(made: Made, fields: dict[str, str], param: str) -> None:
+    running, runtime = made
+    before = len(runtime.asked)
+    for sent in ({"params": fields}, {"data": fields}):
+        answer = running.client.post("/generate", **sent)
+        assert answer.status_code == 400
+        assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == ("invalid_value", param)
+    assert len(runtime.asked) == before
+
+
+@pytest.mark.bad_input("the field of a request that is of none of its kinds")
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "messages.0.content.0.type"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.function"),
+        ({"stop": [1]}, "stop.0"),
+    ],
+)
+def test_the_fault_is_named_by_the_clients_own_path(made: Made, change: dict[str, Any], param: str) -> None:
+    running, _ = made
+    body = {"model": "made", "messages": [{"role": "user", "content": "hi"}]} | change
+    answer = running.client.post("/v1/chat/completions", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_desktop_programs_may_send_their_headers(made: Made) -> None:
+    running, _ = made
+    asked = "authorization,http-referer,x-title,x-stainless-lang,cookie"
+    headers = {"origin": "http://localhost:3210", "access-control-request-headers": asked}
+    answer = running.client.options("/v1/chat/completions", headers=headers)
+    assert answer.headers["access-control-allow-headers"] == "authorization, http-referer, x-title, x-stainless-lang"
+
+
+def test_anthropics_clients_read_their_own_errors(made: Made) -> None:
+    running, _ = made
+    body = {"model": "nope", "max_tokens": 3, "messages": [{"role": "user", "content": "hi"}]}
+    error = running.client.post("/v1/messages", json=body).json()
+    assert (error["type"], error["error"]["code"]) == ("error", "model_not_found")
