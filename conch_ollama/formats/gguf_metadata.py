@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from conch_ollama.errors import BadGGUFError, TruncatedFileError
 from conch_ollama.formats.metadata import Value, ValueType
 from conch_ollama.formats.positional import PositionalFile
@@ -35,6 +33,20 @@ SCALARS: dict[ValueType, str] = {
     ValueType.INT64: "<i8",
     ValueType.FLOAT64: "<f8",
 }
+#: The same in struct's spelling.
+_STRUCTS = {
+    "u1": "B",
+    "i1": "b",
+    "u2": "H",
+    "i2": "h",
+    "u4": "I",
+    "i4": "i",
+    "f4": "f",
+    "u8": "Q",
+    "i8": "q",
+    "f8": "d",
+}
+_SCALARS = {kind: struct.Struct("<" + _STRUCTS[code[1:]]) for kind, code in SCALARS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +117,7 @@ class HeaderCursor:
         if self._base + count > self.size:
             raise self._truncated(self._base + count)
         step = min(max(count, _PIECE), self.size - self._base)
-        self._piece = self.file.read(self._base, step, what="the header").tobytes()
+        self._piece = self.file.read_bytes(self._base, step, what="the header")
 
     def _truncated(self, needed: int) -> TruncatedFileError:
         return TruncatedFileError(
@@ -144,7 +156,7 @@ def read_entry(cursor: HeaderCursor) -> tuple[str, Value | StoredArray]:
     if kind is ValueType.STRING:
         return key, Value(kind, cursor.text(key))
     if kind is not ValueType.ARRAY:
-        return key, Value(kind, _scalar(kind, cursor.take(np.dtype(SCALARS[kind]).itemsize)))
+        return key, Value(kind, _scalar(kind, cursor.take(_SCALARS[kind].size)))
     items = _value_type(cursor, key)
     (count,) = cursor.unpack("<Q")
     if items is ValueType.ARRAY:
@@ -157,7 +169,7 @@ def read_entry(cursor: HeaderCursor) -> tuple[str, Value | StoredArray]:
     if items is ValueType.STRING:
         cursor.skip_strings(count)
     else:
-        cursor.skip(count * np.dtype(SCALARS[items]).itemsize)
+        cursor.skip(count * _SCALARS[items].size)
     return key, StoredArray(items, count, begin, cursor.offset - begin)
 
 
@@ -178,18 +190,17 @@ def _value_type(cursor: HeaderCursor, key: str) -> ValueType:
 
 
 def _scalar(kind: ValueType, raw: bytes) -> Any:
-    value = np.frombuffer(raw, dtype=SCALARS[kind])[0].item()
+    (value,) = _SCALARS[kind].unpack(raw)
     return bool(value) if kind is ValueType.BOOL else value
 
 
 def _decode_array(file: PositionalFile, key: str, stored: StoredArray) -> Value:
-    raw = file.read(stored.offset, stored.nbytes, what=key)
     if stored.items is not ValueType.STRING:
-        values = raw.view(SCALARS[stored.items])
+        values = file.read(stored.offset, stored.nbytes, what=key).view(SCALARS[stored.items])
         data = (values != 0).tolist() if stored.items is ValueType.BOOL else values.tolist()
         return Value(ValueType.ARRAY, data, stored.items)
     texts: list[str] = []
-    buffer, at = raw.tobytes(), 0
+    buffer, at = file.read_bytes(stored.offset, stored.nbytes, what=key), 0
     for index in range(stored.count):
         begin = at + 8
         at = begin + _LENGTH.unpack_from(buffer, at)[0]

@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Self
 
 from conch_ollama.errors import BadGGUFError, MissingTensorError, ShapeError, TruncatedFileError, UnknownTypeError
-from conch_ollama.formats.floats import to_float32
 from conch_ollama.formats.ggml_types import GGML_TYPES
 from conch_ollama.formats.gguf_metadata import HeaderCursor, LazyMetadata, read_entry
 from conch_ollama.formats.metadata import Metadata, ValueType
 from conch_ollama.formats.positional import PositionalFile
 from conch_ollama.formats.tensors import TensorInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _AGAIN = "the file is damaged: fetch or write it again"
 _DIRECT = {"F32", "F16", "BF16", "F64"}
@@ -116,6 +116,10 @@ class GGUFFile:
 
     def _floats(self, info: GGUFTensor, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Flat float32 values of whole blocks."""
+        import numpy as np
+
+        from conch_ollama.formats.floats import to_float32
+
         if info.dtype in _DIRECT:
             return to_float32(raw, info.dtype)
         if raw.size == 0:

@@ -1,6 +1,7 @@
 """A file open for reading at any place from several threads at once, into buffers of the reader's own.
 
 No memory mapping: mapped pages count as memory of the process, and the peak would be the model. Knows no format.
+numpy is imported where an array is asked for: who reads headers alone does without.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Self
 
 from conch_ollama.errors import BadFileError, NotFoundError, TruncatedFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: macOS reads no more than 2 GiB at once.
 _AT_ONCE = 1 << 30
@@ -42,18 +44,32 @@ class PositionalFile:
 
     def read(self, offset: int, count: int, *, what: str = "data") -> NDArray[np.uint8]:
         """`count` bytes from `offset` on, in a fresh array. `what` names them in the error of a file cut short."""
-        if offset + count > self.size:
-            # Before the buffer is made: a wrong header must not ask for more memory than the file could fill.
-            raise self._truncated(what, offset + count, self.size)
+        import numpy as np
+
+        self._check(offset, count, what)
         buffer = np.empty(count, dtype=np.uint8)
-        view = buffer.data
-        done = 0
+        self._fill(buffer.data, offset, what)
+        return buffer
+
+    def read_bytes(self, offset: int, count: int, *, what: str = "data") -> bytes:
+        """As `read`, as bytes."""
+        self._check(offset, count, what)
+        buffer = bytearray(count)
+        self._fill(memoryview(buffer), offset, what)
+        return bytes(buffer)
+
+    def _check(self, offset: int, count: int, what: str) -> None:
+        # Before the buffer is made: a wrong header must not ask for more memory than the file could fill.
+        if offset + count > self.size:
+            raise self._truncated(what, offset + count, self.size)
+
+    def _fill(self, view: memoryview, offset: int, what: str) -> None:
+        count, done = len(view), 0
         while done < count:
             step = self._read_into(view[done : done + _AT_ONCE], offset + done)
             if step == 0:
                 raise self._truncated(what, offset + count, offset + done)
             done += step
-        return buffer
 
     def close(self) -> None:
         """Close the file; more than once does no harm."""

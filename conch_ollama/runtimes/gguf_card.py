@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from conch_ollama.errors import NotFoundError
+from conch_ollama.formats.file_types import FILE_TYPE_NAMES
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.formats.metadata import Metadata
 from conch_ollama.runtimes.llama_infill import has_gap_tokens
@@ -109,15 +110,7 @@ def _capabilities(architecture: str, template: str, metadata: Metadata, header: 
 
 
 def _quantization(file_type: int | None) -> str:
-    if file_type is None:
-        return ""
-    from gguf.constants import LlamaFileType
-
-    try:
-        name = str(LlamaFileType(file_type).name)
-    except ValueError:
-        return ""
-    return name.removeprefix("MOSTLY_").removeprefix("ALL_")
+    return "" if file_type is None else FILE_TYPE_NAMES.get(file_type, "")
 
 
 def _token_bytes(metadata: Metadata, own: str) -> int:
