@@ -85,6 +85,9 @@ class LlamaCppRuntime:
 
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
+        if body.get("tools") and body.get("tool_choice") != "none" and "tools" not in entry.facts.card.capabilities:
+            # llama.cpp would leave them out without a word, even those that must be called.
+            raise RuntimeRefusedError(f"{model} does not support tools: its chat template has no place for them")
         request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
         async with contextlib.aclosing(self._stream(entry, body, CHAT, request)) as data:
             async for chunk in chat_chunks(data, ALIAS, model):

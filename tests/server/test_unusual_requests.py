@@ -96,3 +96,23 @@ def test_anthropics_clients_read_their_own_errors(made: Made) -> None:
     body = {"model": "nope", "max_tokens": 3, "messages": [{"role": "user", "content": "hi"}]}
     error = running.client.post("/v1/messages", json=body).json()
     assert (error["type"], error["error"]["code"]) == ("error", "model_not_found")
+
+
+def test_the_tokens_of_all_answers_are_counted(real: RunningShim) -> None:
+    asked = {"model": "smol", "messages": [{"role": "user", "content": "Say hi."}], "max_tokens": 3, "n": 2}
+    found = real.client.post("/v1/chat/completions", json=asked | {"temperature": 0}).json()
+    assert [choice["finish_reason"] for choice in found["choices"]] == ["length", "length"]
+    assert found["usage"]["completion_tokens"] == 6
+    assert found["usage"]["total_tokens"] == found["usage"]["prompt_tokens"] + 6
+
+
+@pytest.mark.bad_input("tools for a model whose template has no place for them")
+def test_tools_are_not_left_out_without_a_word(real: RunningShim) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    asked = {"model": "smol", "messages": [{"role": "user", "content": "hi"}], "tools": [tool], "max_tokens": 2}
+    by_openai = real.client.post("/v1/chat/completions", json=asked | {"tool_choice": "required"})
+    by_ollama = real.client.post("/api/chat", json=asked)
+    for answer in (by_openai, by_ollama):
+        assert answer.status_code == 400
+        assert "smol does not support tools" in answer.text
+    assert real.client.post("/v1/chat/completions", json=asked | {"tool_choice": "none"}).status_code == 200
