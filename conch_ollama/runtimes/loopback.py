@@ -8,6 +8,7 @@ likes, and a new one on loopback costs next to nothing. For the world outside th
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -69,19 +70,38 @@ class LoopbackAnswer:
 async def ask(address: str, key: str, method: str, path: str, body: bytes = b"") -> LoopbackAnswer:
     """Send a request and return when its answer begins. Raises NotListeningError or BrokenAnswerError."""
     place = urlsplit(address)
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
     try:
-        reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=_LIMIT)
+        reader, writer = await _sent(place.hostname or "", place.port or 80, head.encode() + body)
     except OSError as err:
         raise NotListeningError(str(err)) from err
     answer = LoopbackAnswer(reader, writer)
     try:
-        writer.write(
-            f"{method} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-            + body
-        )
         await answer.begin()
     except BaseException:
         answer.close()
         raise
     return answer
+
+
+async def _sent(host: str, port: int, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection over which `data` is on its way. It is sent before asyncio makes its streams of the socket, which
+    takes longer than the connection itself: meanwhile the server works."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, (host, port))
+        try:
+            sent = made.send(data)
+        except BlockingIOError:
+            sent = 0
+        reader, writer = await asyncio.open_connection(sock=made, limit=_LIMIT)
+    except BaseException:
+        made.close()
+        raise
+    if sent < len(data):
+        writer.write(data[sent:])
+    return reader, writer
