@@ -55,10 +55,11 @@ class Compared:
 
 class References:
     """A Jinja's prompts, each class rendered once and only when it is asked for: of the committed corpus, and of what
-    the Jinja itself asks about."""
+    the Jinja itself asks about. `dated`: they are of this day."""
 
-    def __init__(self, jinja: JinjaTemplate) -> None:
+    def __init__(self, jinja: JinjaTemplate, *, dated: bool = False) -> None:
         self.jinja = jinja
+        self.dated = dated
 
     @cached_property
     def committed(self) -> list[Reference]:
@@ -140,7 +141,8 @@ def _verdict(template: OllamaTemplate, reference: Reference, server: Server) -> 
     try:
         rendered = template.execute(one.messages, one.tools, one.think)
         if one.kind != ODD_KIND:  # which errors there are depends on the roles, not on the texts
-            check_truncations(template, one.messages)
+            whole_is_rendered = one.tools is None and one.think is None
+            check_truncations(template, one.messages, start=1 if whole_is_rendered else 0)
         served = rendered if ready == list(one.messages) else template.execute(ready, one.tools, one.think)
     except BadTemplateError as err:
         return DIFFERS, f"[{err.message}]"

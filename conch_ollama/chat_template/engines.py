@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from conch_ollama.chat_template.compare import Reference, References, likeness, refer
 from conch_ollama.chat_template.conversations import ODD_KIND, PLAIN, Conversation, conversation
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.verdicts import DIFFERS, REFUSED, ClassVerdict, diff
+from conch_ollama.chat_template.verdicts import DIFFERS, REFUSED, ClassVerdict, by_class, diff, plainly_hold
 from conch_ollama.errors import BadTemplateError
 
 Render = Callable[[Conversation], str]
@@ -45,10 +46,11 @@ class EngineProof:
         return sum((len(PLAIN) if kind in PLAIN else 1) * one.holds for kind, one in self.classes.items())
 
 
-def references_for(jinja: JinjaTemplate) -> tuple[Reference, ...]:
-    """What transformers renders of the corpus, and of some texts more that tell engines apart."""
-    known = References(jinja)
-    return (*known.plain, *known.others, *(refer(jinja, one) for one in _telling()))
+def references_for(jinja: JinjaTemplate, known: References | None = None) -> tuple[Reference, ...]:
+    """What transformers renders of the corpus (`known`, where that has been rendered already), and of some texts more
+    that tell engines apart."""
+    known = known or References(jinja)
+    return (*known.plain, *known.others, *(refer(known.jinja, one) for one in _telling()))
 
 
 def _telling() -> Iterator[Conversation]:
@@ -81,24 +83,29 @@ def engine_proof(
         except BadTemplateError as err:
             return f"[{err.message}]"
 
-    classes: dict[str, ClassVerdict] = {}
-    answers = iter(spread(rendered, [one.conversation for one in held if one.text is not None]))
-    for one in held:
-        kind = one.conversation.kind
-        verdict = _verdict(one, next(answers) if one.text is not None else "", engine, bos_token)
-        classes[kind] = classes[kind].and_then(verdict) if kind in classes else verdict
-    return EngineProof(all(kind in classes and classes[kind].holds for kind in PLAIN), classes)
+    def verdicts() -> Iterator[tuple[str, str, Callable[[], ClassVerdict]]]:
+        answers = iter(spread(rendered, [one.conversation for one in held if one.text is not None]))
+        for one in held:
+            verdict, wanted, found = _verdict(one, next(answers) if one.text is not None else "", bos_token)
+            yield one.conversation.kind, verdict, partial(_whole, one, verdict, wanted, found, engine)
+
+    classes = by_class(verdicts())
+    return EngineProof(plainly_hold(classes), classes)
 
 
-def _verdict(one: Reference, rendered: str, engine: str, bos_token: str) -> ClassVerdict:
+def _verdict(one: Reference, rendered: str, bos_token: str) -> tuple[str, str, str]:
+    """(verdict, the prompt that transformers makes, the engine's), the BOS off both."""
     if one.text is None:
         broken = one.fault and one.conversation.kind in PLAIN
-        return ClassVerdict(DIFFERS, one.conversation, one.fault) if broken else ClassVerdict(REFUSED)
+        return DIFFERS if broken else REFUSED, "", ""
     wanted, found = one.text.removeprefix(bos_token), rendered.removeprefix(bos_token)
-    verdict = likeness(one.conversation, wanted, found)
+    return likeness(one.conversation, wanted, found), wanted, found
+
+
+def _whole(one: Reference, verdict: str, wanted: str, found: str, engine: str) -> ClassVerdict:
     if verdict != DIFFERS:
         return ClassVerdict(verdict)
-    return ClassVerdict(DIFFERS, one.conversation, diff(wanted, found, engine))
+    return ClassVerdict(DIFFERS, one.conversation, one.fault if one.text is None else diff(wanted, found, engine))
 
 
 def open_ended(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,8 +5,9 @@ Compares nothing itself (`compare.py`) and chooses nothing (`prove.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,9 @@ from conch_ollama.chat_template.verdicts import (
     ClassVerdict,
     Proof,
     Server,
+    by_class,
     diff,
+    plainly_hold,
 )
 from conch_ollama.errors import BadTemplateError
 
@@ -55,24 +58,24 @@ class Judged:
 
 def judge(subject: Subject, compared: Iterable[Compared], *, reason: str = "", strategy: str = "given") -> Judged:
     """`reason`: what speaks against a proof whatever the comparisons say (the date)."""
-    classes: dict[str, ClassVerdict] = {}
     altered: list[Conversation] = []
     equal = 0
-    for one in compared:
-        kind = one.reference.conversation.kind
-        equal += kind in PLAIN and one.verdict == EQUAL
-        if one.verdict == ALTERED:
-            altered.append(one.reference.conversation)
-            kind = ALTERED_KIND
-        known = classes.get(kind)
-        if known is not None and known.verdict == one.verdict == DIFFERS:
-            continue
-        verdict = _verdict(subject, one)
-        classes[kind] = known.and_then(verdict) if known is not None else verdict
+
+    def verdicts() -> Iterator[tuple[str, str, Callable[[], ClassVerdict]]]:
+        nonlocal equal
+        for one in compared:
+            kind = one.reference.conversation.kind
+            equal += kind in PLAIN and one.verdict == EQUAL
+            if one.verdict == ALTERED:
+                altered.append(one.reference.conversation)
+                kind = ALTERED_KIND
+            yield kind, one.verdict, partial(_verdict, subject, one)
+
+    classes = by_class(verdicts())
     server, template = subject.server, subject.template
     proof = Proof(
         template=template.template.source,
-        proven=not reason and all(kind in classes and classes[kind].holds for kind in PLAIN),
+        proven=not reason and plainly_hold(classes),
         classes=classes,
         strategy=strategy,
         reason=reason,

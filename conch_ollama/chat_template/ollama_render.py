@@ -170,11 +170,12 @@ def render_chat(
     return parsed.execute(prepare(messages, system=system, family=family, name=name), tools, think)
 
 
-def check_truncations(template: OllamaTemplate, messages: Sequence[Message]) -> None:
+def check_truncations(template: OllamaTemplate, messages: Sequence[Message], *, start: int = 0) -> None:
     """Renders every conversation that the server tries on the way to fitting this one into num_ctx.
 
-    Each is the end of the conversation with the earlier system messages in front. Raises BadTemplateError.
+    Each is the end of the conversation, from its message number `start` on or a later one, with the earlier system
+    messages in front. Raises BadTemplateError.
     """
-    for start in range(len(messages)):
-        systems = [one for one in messages[:start] if one["role"] == "system"]
-        template.execute([*systems, *messages[start:]], None, None)
+    for at in range(start, len(messages)):
+        systems = [one for one in messages[:at] if one["role"] == "system"]
+        template.execute([*systems, *messages[at:]], None, None)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from conch_ollama.chat_template.compare import Reference, is_dated, refer
 from conch_ollama.chat_template.conversations import PLAIN, Conversation, conversation
-from conch_ollama.chat_template.engines import engine_proof, references_for
+from conch_ollama.chat_template.engines import engine_proof
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.plain_jinja import plain_jinjas
 from conch_ollama.chat_template.plain_jinja_rewrite import rewrite
@@ -31,11 +31,12 @@ class Candidate:
     changes: tuple[str, ...]
 
 
-def candidates(jinja: JinjaTemplate, *, thinking: bool | None = None) -> Iterator[Candidate]:
-    """Each renders, for transformers, the corpus as `jinja` does: first those that render all of it alike, then plain
-    ones, which know nothing of tools. `thinking`: the engine says this of it where nothing is said, and the template
-    tells that apart. Raises BadTemplateError where the template refuses one question."""
-    references = references_for(jinja)
+def candidates(
+    jinja: JinjaTemplate, references: Sequence[Reference], *, thinking: bool | None = None
+) -> Iterator[Candidate]:
+    """Each renders, for transformers, the `references` of `jinja` as they are: first those that render all of them,
+    then plain ones, which know nothing of tools. `thinking`: the engine says this of it where nothing is said, and the
+    template tells that apart. Raises BadTemplateError where the template refuses one question."""
     plain = [one for one in references if one.conversation.kind in PLAIN]
     told = refer(jinja, conversation("", ("s", _MARK), ("u", "Hi"))).text
     dropped = told is not None and _MARK not in told

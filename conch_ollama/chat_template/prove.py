@@ -7,21 +7,19 @@ hashes and prefixes never decide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
 
 from conch_ollama.chat_template.candidates import default_system, texts
 from conch_ollama.chat_template.capabilities import jinja_capabilities
-from conch_ollama.chat_template.compare import References, Tokenizer, compare, is_dated, server_for
+from conch_ollama.chat_template.case import DATE, Case, references_of
+from conch_ollama.chat_template.compare import References, Tokenizer, compare, server_for
 from conch_ollama.chat_template.compiler.compile import compile_template
 from conch_ollama.chat_template.compiler.model import NotExpressible
 from conch_ollama.chat_template.conversations import ODD_KIND, PLAIN
 from conch_ollama.chat_template.families import Family, families
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.judge import ALTERED_KIND, Judged, Subject, judge
-from conch_ollama.chat_template.ollama_render import OllamaTemplate
+from conch_ollama.chat_template.judge import ALTERED_KIND, Judged, judge
 from conch_ollama.chat_template.ollama_values import V0_9_3, Version
 from conch_ollama.chat_template.tool_conversations import DECLARED
 from conch_ollama.chat_template.turns import useful_stops
@@ -33,14 +31,9 @@ from conch_ollama.chat_template.verdicts import (
     REFUSED,
     ClassVerdict,
     Proof,
-    Server,
 )
 from conch_ollama.errors import BadTemplateError
 
-T = TypeVar("T")
-DATE = "date"
-#: Units of work (`jinja_limits.py`) for all renderings of a proof. Real templates need less than half of it.
-_WORK = 20_000_000
 #: Verdicts that no other template would better.
 _BEYOND = (ALTERED, NOT_EXPRESSIBLE)
 #: One of so many odd conversations is looked at in the search for the nearest template.
@@ -57,14 +50,18 @@ def prove(
     name: str = "",
     version: Version = V0_9_3,
     tokenizer: Tokenizer | None = None,
+    references: References | None = None,
 ) -> Proof:
     """Whether `template` renders what `jinja` renders, on every class of conversations.
 
     `add_bos`: the server puts `bos_token` in front. `family` is the GGUF's architecture and `name` the model's name in
-    Ollama: by these it strips old thoughts. `tokenizer`: text -> ids, special tokens parsed, none added. Raises
-    BadTemplateError where the Jinja refuses even a single question, or Ollama would refuse the TEMPLATE.
+    Ollama: by these it strips old thoughts. `tokenizer`: text -> ids, special tokens parsed, none added. `references`:
+    those of `references_of(jinja)`, where they are known. Raises BadTemplateError where the Jinja refuses even a single
+    question, or Ollama would refuse the TEMPLATE.
     """
-    case = _Case.of(jinja, add_bos, bos_token, family, name, version, tokenizer)
+    known = references or references_of(jinja)
+    server = server_for(known.jinja, add_bos, bos_token, family, name)
+    case = Case.of(known, server, version=version, tokenizer=tokenizer)
     return case.checked(case.judged(template).proof)
 
 
@@ -78,6 +75,7 @@ def best_template(
     version: Version = V0_9_3,
     tokenizer: Tokenizer | None = None,
     families: Sequence[Family] | None = None,
+    references: References | None = None,
 ) -> Proof:
     """The best proof there is: of a curated template if one holds, else of the compiled one, proven or not.
 
@@ -85,7 +83,9 @@ def best_template(
     compiled it is the nearest curated template's proof, or one without a template where there is none. Raises
     BadTemplateError where the Jinja refuses even a single question.
     """
-    case = _Case.of(jinja, add_bos, bos_token, family, name, version, tokenizer)
+    known = references or references_of(jinja)
+    server = server_for(known.jinja, add_bos, bos_token, family, name)
+    case = Case.of(known, server, version=version, tokenizer=tokenizer)
     try:
         return case.checked(_best(case, families))
     except BadTemplateError:
@@ -93,7 +93,7 @@ def best_template(
         raise
 
 
-def _best(case: _Case, families: Sequence[Family] | None) -> Proof:
+def _best(case: Case, families: Sequence[Family] | None) -> Proof:
     curated, jinja = _Curated(case, families), case.jinja
     found: list[Judged] = []
     for one in curated.holding():
@@ -134,63 +134,10 @@ def _is_perfect(proof: Proof, jinja: JinjaTemplate) -> bool:
     return proof.proven and offers and all(one.holds or one.verdict in _BEYOND for one in proof.classes.values())
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One model: its Jinja with the clock stopped, the references, the server. `reason`: it is dated."""
-
-    references: References
-    server: Server
-    version: Version
-    tokenizer: Tokenizer | None
-    reason: str
-
-    @classmethod
-    def of(
-        cls,
-        jinja: JinjaTemplate,
-        add_bos: bool,
-        bos: str,
-        family: str,
-        name: str,
-        version: Version,
-        tokenizer: Tokenizer | None,
-    ) -> _Case:
-        metered = jinja.within(_WORK)
-        dated = is_dated(metered)
-        frozen = metered.at(datetime.now()) if dated else metered
-        server = server_for(frozen, add_bos, bos, family, name)
-        # The same bytes are the same tokens; only a BOS that is taken off can change what it stood before.
-        cut = server.add_bos and bool(server.bos) and server.bos_is_written
-        return cls(References(frozen), server, version, tokenizer if cut else None, DATE if dated else "")
-
-    @property
-    def jinja(self) -> JinjaTemplate:
-        return self.references.jinja
-
-    def checked(self, proof: T) -> T:
-        """The proof. Raises BadTemplateError where the Jinja did more than a proof's renderings may do together."""
-        if self.jinja.is_spent:
-            raise BadTemplateError(
-                "chat template (Jinja): it does too much to be proven: more than a thousand prompts can need",
-                hint="a loop over more than the messages?",
-            )
-        return proof
-
-    def subject(self, template: str) -> Subject:
-        """Raises BadTemplateError where Ollama would refuse the template."""
-        return Subject(self.jinja, OllamaTemplate(template, self.version), self.server, self.tokenizer)
-
-    def judged(self, template: str, strategy: str = "given") -> Judged:
-        subject = self.subject(template)
-        everything = (*self.references.plain, *self.references.others)
-        compared = compare(subject.template, everything, self.server, self.tokenizer)
-        return judge(subject, compared, reason=self.reason, strategy=strategy)
-
-
 class _Curated:
     """The curated templates as candidates for one model."""
 
-    def __init__(self, case: _Case, given: Sequence[Family] | None) -> None:
+    def __init__(self, case: Case, given: Sequence[Family] | None) -> None:
         self.case = case
         self.families = given if given is not None else families()
 
@@ -236,7 +183,7 @@ class _Curated:
         return replace(judged, proof=replace(proof, parameters=family.parameters))
 
 
-def _compiled(case: _Case) -> Judged | NotExpressible:
+def _compiled(case: Case) -> Judged | NotExpressible:
     """With what the Jinja does with tools, or without where only that is proven."""
     found = _compiled_as(case, tools=True)
     if isinstance(found, NotExpressible) or not found.proof.capabilities & {"tools"}:
@@ -247,7 +194,7 @@ def _compiled(case: _Case) -> Judged | NotExpressible:
     return without if isinstance(without, Judged) and without.equal > found.equal else found
 
 
-def _compiled_as(case: _Case, *, tools: bool) -> Judged | NotExpressible:
+def _compiled_as(case: Case, *, tools: bool) -> Judged | NotExpressible:
     made = compile_template(case.jinja, add_bos=case.server.add_bos, bos_token=case.server.bos, tools=tools)
     if isinstance(made, NotExpressible):
         return made

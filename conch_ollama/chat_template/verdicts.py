@@ -6,11 +6,11 @@ Plain results; how they are found is `prove.py`'s business.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from conch_ollama.chat_template.conversations import Conversation
+from conch_ollama.chat_template.conversations import PLAIN, Conversation
 
 EQUAL, REFUSED, DIFFERS, ALTERED = "equal", "refused by the Jinja", "differs", "altered by Ollama"
 NOT_EXPRESSIBLE = "not expressible"
@@ -55,6 +55,26 @@ class ClassVerdict:
     @property
     def holds(self) -> bool:
         return self.verdict in (EQUAL, EQUAL_JSON, REFUSED)
+
+
+def by_class(found: Iterable[tuple[str, str, Callable[[], ClassVerdict]]]) -> dict[str, ClassVerdict]:
+    """The worst verdict of each class, from (class, verdict, what makes the whole of it).
+
+    The whole, which may come out milder, is made only where it could be worse than what is known: a diff takes time.
+    """
+    classes: dict[str, ClassVerdict] = {}
+    for kind, verdict, make in found:
+        known = classes.get(kind)
+        if known is None:
+            classes[kind] = make()
+        elif _ORDER.index(verdict) > _ORDER.index(known.verdict):
+            classes[kind] = known.and_then(make())
+    return classes
+
+
+def plainly_hold(classes: Mapping[str, ClassVerdict]) -> bool:
+    """Whether every plain class is there and equal, or refused: what a proof is."""
+    return all(kind in classes and classes[kind].holds for kind in PLAIN)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from conch_ollama.chat_template.case import references_of
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadTemplateError, NotFoundError
 from conch_ollama.tokenizers.token_list import OTHER_ROLES
 from conch_ollama.workflows.chat_files import read_bare, read_folder
 
 if TYPE_CHECKING:
+    from conch_ollama.chat_template.compare import References
     from conch_ollama.exporter.inputs import Inputs
     from conch_ollama.sources.resolve import Base
     from conch_ollama.tokenizers.vocabulary import Vocabulary
@@ -54,6 +56,11 @@ class ChatFormat:
         return JinjaTemplate(
             self.source, bos_token=self.bos_token, eos_token=self.eos_token, special_tokens=self.special_tokens
         )
+
+    @cached_property
+    def references(self) -> References:
+        """The prompts that every proof for this format is made against, each rendered once. Raises BadTemplateError."""
+        return references_of(self.jinja)
 
     def with_tokens(self, bos: str | None, eos: str | None) -> ChatFormat:
         """The same with other special tokens, where they are given."""

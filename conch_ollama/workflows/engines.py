@@ -7,13 +7,14 @@ some. A template that stops or breaks llama.cpp is a verdict, never an error of 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conch_ollama.chat_template.compare import Reference
+from conch_ollama.chat_template.compare import Reference, References
 from conch_ollama.chat_template.conversations import conversation
 from conch_ollama.chat_template.engines import EngineProof, Render, engine_proof, references_for
 from conch_ollama.chat_template.jinja import JinjaTemplate
@@ -65,12 +66,23 @@ def engine_verdicts(
     every template, comes to the same prompt. Raises BadTemplateError where transformers can't render one question.
     """
     jinja = JinjaTemplate(source, bos_token=bos_token, eos_token=eos_token, special_tokens=special_tokens)
+    return verdicts_of(jinja, gguf=gguf, correct=correct)
+
+
+def verdicts_of(
+    jinja: JinjaTemplate,
+    *,
+    gguf: Path | None = None,
+    known: Callable[[], References] | None = None,
+    correct: bool = True,
+) -> Mapping[str, Any]:
+    """The same of a template that is parsed already. `known`: the prompts that another proof made of it."""
     jinja.render(conversation("", ("u", "Hi")).messages)  # before llama.cpp gets to see it: what is hostile ends here
-    references = references_for(jinja)
-    templates = {TEMPLATE_KEY: source} if gguf is None else _templates_of(gguf)
+    references = cache(lambda: references_for(jinja, known() if known else None))
+    templates = {TEMPLATE_KEY: jinja.source} if gguf is None else _templates_of(gguf)
     verdict = prove_in_llama_cpp(jinja, templates, references)
     proof = verdict.proof
-    better = correction(jinja, verdict, references) if correct and not _is_whole(proof) else None
+    better = correction(jinja, verdict, references()) if correct and not _is_whole(proof) else None
     found: dict[str, Any] = {
         "proven": proof.proven,
         "classes": {kind: class_value(one) for kind, one in proof.classes.items()},
@@ -87,9 +99,9 @@ def engine_verdicts(
 
 
 def prove_in_llama_cpp(
-    jinja: JinjaTemplate, templates: Mapping[str, str], references: Sequence[Reference]
+    jinja: JinjaTemplate, templates: Mapping[str, str], references: Callable[[], Sequence[Reference]]
 ) -> EngineVerdict:
-    """What llama.cpp makes of `templates`, held against `jinja`."""
+    """What llama.cpp makes of `templates`, held against `jinja`, whose prompts are asked for when it runs."""
     try:
         with (
             TemplateEngine(templates, bos_token=jinja.bos_token, eos_token=jinja.eos_token) as engine,
@@ -99,8 +111,9 @@ def prove_in_llama_cpp(
             def prove(render: Render, held: Sequence[Reference]) -> EngineProof:
                 return engine_proof(jinja, render, bos_token=jinja.bos_token, references=held, spread=pool.map)
 
-            proof = prove(engine.render, references)
-            prefills = [one for one in references if one.conversation.kind == "prefill"]
+            held = references()
+            proof = prove(engine.render, held)
+            prefills = [one for one in held if one.conversation.kind == "prefill"]
             continued = prove(engine.continue_answer, prefills).classes["prefill"]
             said = None
             if "enable_thinking" in jinja.source and not proof.proven:
@@ -118,8 +131,8 @@ def correction(jinja: JinjaTemplate, verdict: EngineVerdict, references: Sequenc
     """Other words for the template that are proven in llama.cpp, and equal in more classes than the template is."""
     best: Corrected | None = None
     began = time.monotonic()
-    for one in candidates(jinja, thinking=verdict.thinking):
-        proof = prove_in_llama_cpp(jinja, {TEMPLATE_KEY: one.source}, references).proof
+    for one in candidates(jinja, references, thinking=verdict.thinking):
+        proof = prove_in_llama_cpp(jinja, {TEMPLATE_KEY: one.source}, lambda: references).proof
         known = best.proof if best else verdict.proof
         is_better = proof.proven and (not known.proven or proof.equal > known.equal)
         if best is not None and not is_better:

@@ -154,7 +154,7 @@ def prove_given(chat: ChatFormat, text: str, name: str, *, version: Version = V0
 def _proven(chat: ChatFormat, name: str, version: Version, make: Callable[..., Proof]) -> Proven:
     add_bos = writes_bos(chat.jinja, chat.bos_token) if chat.add_bos is None else chat.add_bos
     options: dict[str, Any] = {"add_bos": add_bos, "bos_token": chat.bos_token, "family": chat.family}
-    options |= {"name": name, "version": version}
+    options |= {"name": name, "version": version, "references": chat.references}
     found = Proven(chat, Proof("", False, {}), name, version, add_bos, SAME_BYTES)
     with TokenIds(folder=chat.folder, gguf=chat.gguf) as ids:
         try:
@@ -231,14 +231,8 @@ class _Asked:
     def _ask(self) -> None:
         chat = self._chat
         try:
-            from conch_ollama.workflows.engines import engine_verdicts
+            from conch_ollama.workflows.engines import verdicts_of
 
-            self._found = engine_verdicts(
-                chat.source,
-                bos_token=chat.bos_token,
-                eos_token=chat.eos_token,
-                gguf=chat.gguf,
-                special_tokens=chat.special_tokens,
-            )
+            self._found = verdicts_of(chat.jinja, gguf=chat.gguf, known=lambda: chat.references)
         except (ConchError, OSError, ImportError) as err:
             self._found = {"llama.cpp": {"proven": None, "reason": f"not asked: {err}"}}

@@ -6,6 +6,7 @@ import pytest
 
 from conch_ollama.chat_template.compare import References
 from conch_ollama.chat_template.conversations import EDGES, ODD, SPACES
+from conch_ollama.chat_template.engines import references_for
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.plain_jinja import plain_jinjas
 from conch_ollama.chat_template.plain_jinja_candidates import candidates, is_same
@@ -64,7 +65,7 @@ def test_variables_that_llama_cpp_gives_count_as_not_given_there_and_only_there(
 @pytest.mark.parametrize("name", ["llama2", "llama3.1", "internlm2", "phi-3-first", "minicpm5"])
 def test_candidates_render_what_the_original_renders(name: str) -> None:
     jinja = JinjaTemplate(source(name), bos_token="<s>", eos_token="</s>")
-    found = next(candidates(jinja))
+    found = next(candidates(jinja, references_for(jinja)))
     assert found.source != jinja.source
     assert found.changes
 

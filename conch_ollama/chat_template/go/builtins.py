@@ -121,7 +121,7 @@ def _less_or_equal(left: Value, right: Value) -> bool:
 
 
 def _index_of(value: Value, limit: int) -> int:
-    if _kind(value) not in ("int", "uint") or not isinstance(value, int):
+    if type(value) is not int and (_kind(value) != "uint" or not isinstance(value, int)):
         what = "nil" if value is None else f"type {type_name(value)}"
         raise CallError(f"cannot index slice/array with {what}")
     if not 0 <= value <= limit:
@@ -181,6 +181,8 @@ def _slice(item: Value, *indexes: Value) -> Value:
 
 
 def _len(item: Value) -> int:
+    if type(item) is bytes:
+        return len(item)
     item = indirect(item)
     if isinstance(item, bytes):
         return len(item)

@@ -43,6 +43,8 @@ class Limits:
 
 #: Characters of a message: what a template is about may be long.
 LONGEST_FAULT = 500
+#: Bytes that a function works on for nothing; of more, so many and one are a step.
+_FREE = 63
 
 
 class _Missing:
@@ -210,12 +212,17 @@ class Evaluator:
             values = [one.value if type(one) is nodes.String else self._operand(dot, one) for one in arguments]
             if not isinstance(final, _Missing):
                 values.append(final)
-        self._pay(node, sum([len(value) for value in values if type(value) is bytes]))
+        size = 0
+        for value in values:
+            if type(value) is bytes:
+                size += len(value)
+        if size > _FREE:
+            self._pay(node, size)
         try:
             made = function.call(*values)
         except CallError as err:
             raise self.error(node, f"error calling {node.name}: {err}") from err
-        if isinstance(made, bytes):
+        if type(made) is bytes and len(made) > _FREE:
             self._pay(node, len(made))
         return made
 
@@ -223,7 +230,7 @@ class Evaluator:
         """For the texts that a function works on or makes."""
         if size > self.limits.value:
             raise self.error(node, f"{node.name} of more than {self.limits.value} bytes")
-        self.steps += size >> 6
+        self.steps += size // (_FREE + 1)
 
     def _short_circuit(
         self, dot: Value, name: str, arguments: Sequence[nodes.Operand], final: Value | _Missing

@@ -54,12 +54,12 @@ class Executor(Evaluator):
             if self.steps > self.limits.steps:
                 raise self.stopped(node)
             match node:
-                case nodes.Text():
-                    self._write(node, node.text)
                 case nodes.Action():
                     value = self.pipeline(dot, node.pipe)
                     if not node.pipe.declared:
                         self._print(node, value)
+                case nodes.Text():
+                    self._write(node, node.text)
                 case nodes.If() | nodes.With():
                     self._branch(dot, node)
                 case nodes.Range():

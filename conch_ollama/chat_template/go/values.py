@@ -154,6 +154,8 @@ def is_nil(value: Value) -> bool:
 
 def truth(value: Value) -> bool:
     """What `if`, `and`, `or` and `not` decide by."""
+    if value is True or value is False:
+        return value
     match value:
         case None | Nil():
             return False
