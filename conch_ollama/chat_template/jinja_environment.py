@@ -24,15 +24,8 @@ from jinja2.utils import Namespace
 from markupsafe import Markup
 
 from conch_ollama.chat_template.jinja_code import BoundedCode, prepare
-from conch_ollama.chat_template.jinja_guards import (
-    NOT_OFFERED,
-    EscapeFormatter,
-    PlainFormatter,
-    check_method,
-    check_operation,
-    guarded_filter,
-    guarded_test,
-)
+from conch_ollama.chat_template.jinja_filters import NOT_OFFERED, guarded_filter, guarded_test
+from conch_ollama.chat_template.jinja_guards import EscapeFormatter, PlainFormatter, check_method, check_operation
 from conch_ollama.chat_template.jinja_limits import BoundedContext, LimitError, concat
 
 #: Parts of the syntax tree; the longest known chat template has 1,100.

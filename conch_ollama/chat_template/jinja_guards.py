@@ -1,7 +1,7 @@
-"""What a template's filters, tests, methods and operators may be asked for: checked before each is run.
+"""What a template's operators, methods and formats may be asked for: checked before each is run.
 
-The budget itself is kept by `jinja_limits.py`. A check knows what its operation makes of how much; one that can't be
-bounded, or that no chat template needs, is not offered.
+Filters and tests have theirs in `jinja_filters.py`; the budget itself is kept by `jinja_limits.py`. A check knows what
+its operation makes of how much; one that can't be bounded, or that no chat template needs, is not offered.
 """
 
 from __future__ import annotations
@@ -11,35 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2.sandbox import SandboxedEscapeFormatter, SandboxedFormatter
-from jinja2.utils import _PassArg, pass_context
 
 from conch_ollama.chat_template.jinja_limits import (
     LARGEST,
     LARGEST_INTEGER_BITS,
     BoundedContext,
-    Counted,
     LimitError,
 )
 
 Check = Callable[..., None]
 
-#: Heavy on regular expressions, of no use in a prompt, or (`random`) another prompt each time; `lipsum` goes with them.
-NOT_OFFERED = frozenset(("pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr"))
 REFUSED_METHODS = frozenset(("encode", "from_bytes", "maketrans", "to_bytes", "translate", "unescape", "striptags"))
-_COMPARING = frozenset(
-    (
-        *("eq", "==", "equalto", "ne", "!=", "lt", "<", "lessthan", "le", "<=", "gt", ">", "greaterthan", "ge", ">="),
-        *("lower", "upper"),
-    )
-)
-_ORDERING = frozenset(("dictsort", "groupby", "max", "min", "sort", "unique"))
 _DIGITS = re.compile(r"\d+")
-_LARGEST_PRECISION = 100
-#: Units of a filter, which takes longer than other parts.
-FILTER = 8
 
 
-def _number(value: Any, what: str) -> int:
+def number(value: Any, what: str) -> int:
     """A width or count as far as it is one; what is no number fails in the operation itself."""
     return abs(value) if isinstance(value, int) else len(value) if isinstance(value, str) else 0
 
@@ -88,15 +74,15 @@ def check_printf(context: BoundedContext, form: str, values: Any) -> None:
 # -- methods
 
 
-def _check_padding(context: BoundedContext, text: Any, width: Any = 80, *_: Any, **__: Any) -> None:
-    context.bound(_number(width, "width"), "padding to a width")
+def check_padding(context: BoundedContext, text: Any, width: Any = 80, *_: Any, **__: Any) -> None:
+    context.bound(number(width, "width"), "padding to a width")
 
 
 def _check_tabs(context: BoundedContext, text: Any, tabsize: Any = 8) -> None:
-    context.bound(str(text).count("\t") * _number(tabsize, "tabsize"), "expandtabs")
+    context.bound(str(text).count("\t") * number(tabsize, "tabsize"), "expandtabs")
 
 
-def _check_replace(
+def check_replace(
     context: BoundedContext, text: Any, old: Any = "", new: Any = "", count: Any = -1, **given: Any
 ) -> None:
     text, old, new = str(text), str(old), str(new)
@@ -104,7 +90,7 @@ def _check_replace(
     context.bound(len(text) + text.count(old) * max(len(new) - len(old), 0), "replace")
 
 
-def _check_join(context: BoundedContext, joint: Any, items: Any = ()) -> None:
+def check_join(context: BoundedContext, joint: Any, items: Any = ()) -> None:
     context.bound(len(joint) * len(items) + (context.weigh(items) << 4 if items else 0), "join")
 
 
@@ -119,11 +105,11 @@ def _check_search_backwards(context: BoundedContext, text: Any, part: Any = "", 
 
 
 _METHODS: Mapping[str, Check] = {
-    **dict.fromkeys(("center", "ljust", "rjust", "zfill"), _check_padding),
+    **dict.fromkeys(("center", "ljust", "rjust", "zfill"), check_padding),
     **dict.fromkeys(("count", "find", "index", "partition", "split"), _check_search),
     **dict.fromkeys(("rfind", "rindex", "rpartition", "rsplit"), _check_search_backwards),
     "expandtabs": _check_tabs,
-    "replace": _check_replace,
+    "replace": check_replace,
 }
 
 
@@ -136,7 +122,7 @@ def check_method(context: BoundedContext, receiver: Any, name: str, args: Any, k
         context.sized(value)
     if name == "join" and isinstance(receiver, str) and len(args) == 1:
         args = (context.made(list(args[0])),)
-        _check_join(context, receiver, args[0])
+        check_join(context, receiver, args[0])
     elif isinstance(receiver, str) and name in _METHODS:
         _METHODS[name](context, receiver, *args, **kwargs)
     elif isinstance(receiver, int | float) and name not in ("is_integer", "bit_length", "conjugate"):
@@ -170,111 +156,3 @@ class PlainFormatter(_Formatter, SandboxedFormatter):
 
 class EscapeFormatter(_Formatter, SandboxedEscapeFormatter):
     pass
-
-
-# -- filters and tests
-
-
-def _check_indent(context: BoundedContext, text: Any, width: Any = 4, *_: Any, **given: Any) -> None:
-    lines = str(text).count("\n") + 1
-    context.bound(len(str(text)) + lines * _number(width, "width"), "indent")
-
-
-def _check_batch(
-    context: BoundedContext, items: Any, linecount: Any = 1, fill_with: Any = None, slices: Any = None
-) -> None:
-    fill = context.weigh((fill_with,)) << 4
-    context.bound(_number(linecount if slices is None else slices, "count") * fill, "batch or slice")
-
-
-def _check_round(context: BoundedContext, value: Any, precision: Any = 0, *_: Any, **__: Any) -> None:
-    if isinstance(precision, int) and abs(precision) > _LARGEST_PRECISION:
-        raise LimitError(f"round to {precision} places, {_LARGEST_PRECISION} are allowed")
-
-
-def _check_sum(context: BoundedContext, items: Any, attribute: Any = None, start: Any = 0) -> None:
-    if not isinstance(start, int | float):
-        raise LimitError("sum of anything but numbers")
-
-
-def _check_json(context: BoundedContext, value: Any, ensure_ascii: Any = False, indent: Any = None, **_: Any) -> None:
-    if indent is not None and isinstance(value, list | tuple | dict):
-        context.bound((context.weigh(value) + 1) * max(_number(indent, "indent"), 1), "tojson with an indent")
-    elif indent is not None:
-        context.bound(_number(indent, "indent"), "tojson with an indent")
-
-
-def _check_format(context: BoundedContext, form: Any, *args: Any, **kwargs: Any) -> None:
-    check_printf(context, str(form), kwargs or args)
-
-
-def _check_letters(context: BoundedContext, text: Any, *_: Any, **__: Any) -> None:
-    context.spend(len(text) if isinstance(text, str) else 1)
-
-
-_FILTERS: Mapping[str, Check] = {
-    "batch": _check_batch,
-    "center": _check_padding,
-    "format": _check_format,
-    "indent": _check_indent,
-    "replace": _check_replace,
-    "round": _check_round,
-    "slice": _check_batch,
-    "sum": _check_sum,
-    "tojson": _check_json,
-    **dict.fromkeys(("title", "urlencode", "wordcount"), _check_letters),
-}
-
-
-def guarded_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter with its check, paid for by what it is given and what it makes."""
-    passed, check, weight = _PassArg.from_obj(function), _FILTERS.get(name), 8 if name in _ORDERING else 1
-
-    @pass_context
-    def call(context: BoundedContext, *args: Any, **kwargs: Any) -> Any:
-        context.spend(FILTER)
-        for value in args:
-            for _ in range(weight):
-                context.sized(value)
-        if name == "join" and args:
-            args = (_joinable(context, *args, **kwargs), *args[1:])
-        if check is not None:
-            check(context, *args, **kwargs)
-        made = context.made(function(*_passed(passed, context), *args, **kwargs), f"the filter {name}")
-        return made.inside(args[0]) if isinstance(made, Counted) and args else made
-
-    return call
-
-
-def _joinable(context: BoundedContext, items: Any, d: Any = "", attribute: Any = None) -> Any:
-    found = context.made(items if isinstance(items, str) else list(items))
-    _check_join(context, str(d), found if not isinstance(found, str) else list(found))
-    return found
-
-
-def _passed(passed: _PassArg | None, context: BoundedContext) -> tuple[Any, ...]:
-    if passed is None:
-        return ()
-    return (
-        {
-            _PassArg.context: context,
-            _PassArg.eval_context: context.eval_ctx,
-            _PassArg.environment: context.environment,
-        }[passed],
-    )
-
-
-def guarded_test(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The test, paid for where it compares."""
-    if name == "in":
-        return pass_context(lambda context, part, whole: context.within(part, whole))
-    if name not in _COMPARING:
-        return function
-
-    @pass_context
-    def call(context: BoundedContext, *args: Any) -> Any:
-        for value in args:
-            context.sized(value)
-        return function(*args)
-
-    return call

@@ -18,7 +18,7 @@ from conch_ollama.chat_template.compare import Reference, References
 from conch_ollama.chat_template.conversations import conversation
 from conch_ollama.chat_template.engines import EngineProof, Render, engine_proof, references_for
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.plain_jinja_candidates import QUESTION, candidates, thinking_said
+from conch_ollama.chat_template.plain_jinja.candidates import QUESTION, candidates, thinking_said
 from conch_ollama.chat_template.record import class_value
 from conch_ollama.chat_template.verdicts import ClassVerdict
 from conch_ollama.errors import BadTemplateError, RuntimeFailedError

@@ -8,10 +8,10 @@ from conch_ollama.chat_template.compare import References
 from conch_ollama.chat_template.conversations import EDGES, ODD, SPACES
 from conch_ollama.chat_template.engines import references_for
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.plain_jinja import plain_jinjas
-from conch_ollama.chat_template.plain_jinja_candidates import candidates, is_same
-from conch_ollama.chat_template.plain_jinja_rewrite import rewrite
-from conch_ollama.chat_template.plain_jinja_text import quoted
+from conch_ollama.chat_template.plain_jinja.candidates import candidates, is_same
+from conch_ollama.chat_template.plain_jinja.rewrite import rewrite
+from conch_ollama.chat_template.plain_jinja.text import quoted
+from conch_ollama.chat_template.plain_jinja.writer import plain_jinjas
 from tests.chat_template.references import source
 
 REWRITTEN = {

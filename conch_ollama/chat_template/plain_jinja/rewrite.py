@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from conch_ollama.chat_template.plain_jinja_code import (
+from conch_ollama.chat_template.plain_jinja.code import (
     is_string,
     operand_after,
     operand_before,
@@ -18,7 +18,7 @@ from conch_ollama.chat_template.plain_jinja_code import (
     split_at_commas,
     words,
 )
-from conch_ollama.chat_template.plain_jinja_trims import TrimMacros
+from conch_ollama.chat_template.plain_jinja.trims import TrimMacros
 
 _SIDES = {"trim": "both", "strip": "both", "lstrip": "left", "rstrip": "right"}
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}|[0-7]{1,3}|.)", re.DOTALL)

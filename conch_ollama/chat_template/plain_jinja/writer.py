@@ -24,9 +24,9 @@ from conch_ollama.chat_template.compiler.model import (
 )
 from conch_ollama.chat_template.compiler.probe import WRAPPING, Probe
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.plain_jinja_ends import Ends
-from conch_ollama.chat_template.plain_jinja_lines import Lines
-from conch_ollama.chat_template.plain_jinja_text import joined, quoted, trimmed
+from conch_ollama.chat_template.plain_jinja.ends import Ends
+from conch_ollama.chat_template.plain_jinja.lines import Lines
+from conch_ollama.chat_template.plain_jinja.text import joined, quoted, trimmed
 
 T = TypeVar("T", bound=Hashable)
 _ROLES = ("user", "assistant")

@@ -13,8 +13,8 @@ from conch_ollama.chat_template.compare import Reference, is_dated, refer
 from conch_ollama.chat_template.conversations import PLAIN, Conversation, conversation
 from conch_ollama.chat_template.engines import engine_proof
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.plain_jinja import plain_jinjas
-from conch_ollama.chat_template.plain_jinja_rewrite import rewrite
+from conch_ollama.chat_template.plain_jinja.rewrite import rewrite
+from conch_ollama.chat_template.plain_jinja.writer import plain_jinjas
 from conch_ollama.chat_template.verdicts import EQUAL, REFUSED
 from conch_ollama.errors import BadTemplateError
 

@@ -1,0 +1,1 @@
+"""Other words for a chat template: such as llama.cpp's Jinja, which is not transformers', renders as it should."""
