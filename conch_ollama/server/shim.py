@@ -80,6 +80,12 @@ class Shim:
         self.healths = dict(zip(runtimes, found, strict=True))
         return self.healths
 
+    def check(self, settings: Settings) -> None:
+        """Raise what `replace` would for these settings, while nothing has changed yet."""
+        Credentials(settings.security)
+        if settings.audit != self.settings.audit:
+            AuditLog(settings.audit).close()
+
     async def replace(self, settings: Settings, runtimes: Mapping[str, Runtime]) -> None:
         """Serve by a new configuration from the next request on; what no longer serves ends after its last answer."""
         registry, credentials = Registry(runtimes, settings), Credentials(settings.security)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,12 @@ def serve(
     to strangers, NotFoundError and BadFileError for models that are not there.
     """
     check_exposure(plan.settings)
-    asyncio.run(_serve(plan, reread, events or Silent()))
+    # Nothing of what is imported and made until it is ready is garbage: looking for some is a tenth of the start.
+    gc.disable()
+    try:
+        asyncio.run(_serve(plan, reread, events or Silent()))
+    finally:
+        gc.enable()
 
 
 async def _serve(plan: ServePlan, reread: Callable[[], ServePlan | None] | None, events: Events) -> None:
@@ -42,6 +48,8 @@ async def _serve(plan: ServePlan, reread: Callable[[], ServePlan | None] | None,
             tasks.append(asyncio.create_task(_follow(shim, plan, reread, events)))
 
         def ready(end: Callable[[], None]) -> None:
+            gc.freeze()
+            gc.enable()
             names = ", ".join(served.name for served in shim.registry.served()) or "no model yet"
             events.step(f"serving {names} at {url_of(settings, bound)}")
             for line in plan.describe(runtimes):
@@ -102,6 +110,7 @@ async def _follow(
                 ),
             )
             check_exposure(kept)
+            shim.check(kept)  # before llama.cpp's runtime, which is the same one, takes over its new models
             runtimes = changed.start(shim.registry.runtimes, plan)
             await shim.replace(kept, runtimes)
             plan = dataclasses.replace(changed, settings=kept)

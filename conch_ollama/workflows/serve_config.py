@@ -58,8 +58,8 @@ class ConfigFile:
         """The plan if the file has changed since it was last looked at, whatever came of that."""
         try:
             changed = self._stat() != self._stamp
-        except FileNotFoundError:
-            return None  # an editor may be in the middle of writing it
+        except OSError:
+            return None  # an editor may be in the middle of writing it, or the disk away for a while
         return self.read() if changed else None
 
     def _stat(self) -> tuple[int, int]:

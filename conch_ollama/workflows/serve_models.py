@@ -58,11 +58,12 @@ class ServePlan:
         answers; llama.cpp's takes over its new models."""
         running = running or {}
         kept = before.others if before is not None else {}
-        runtimes: dict[str, Runtime] = {}
-        if self.llama:
-            runtimes[LLAMA] = self._llama(running.get(LLAMA))
-        for name, plan in self.others.items():
-            runtimes[name] = running[name] if name in running and kept.get(name) == plan else _made(plan)
+        others = {
+            name: running[name] if name in running and kept.get(name) == plan else _made(plan)
+            for name, plan in self.others.items()
+        }
+        # Last: what can't be made must not have changed what runs.
+        runtimes = ({LLAMA: self._llama(running.get(LLAMA))} if self.llama else {}) | others
         if not runtimes:
             raise UsageError("there is no model to serve", hint="name a folder, a GGUF, or a model in Ollama")
         return runtimes

@@ -40,6 +40,19 @@ def plan_command(
 
         if model is not None or upstream:
             raise UsageError("models are named in the configuration or on the command line, not in both")
+        of_models = {
+            "--runtime": runtime,
+            "--host": host,
+            "--upstream-key-env": upstream_key_env,
+            "--name": name,
+            "--num-ctx": num_ctx,
+            "--slots": slots,
+            "--threads": threads,
+            "--gpu-layers": gpu_layers,
+            "--keep-alive": keep_alive,
+        }
+        if unheard := [option for option, value in of_models.items() if value is not None]:
+            raise UsageError(f"{', '.join(unheard)}: with --config it stands at each model, in the configuration")
         limit = byte_count(memory)
 
         def overlay(plan: ServePlan) -> ServePlan:

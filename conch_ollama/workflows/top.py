@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conch_ollama.errors import HubError, UsageError
+from conch_ollama.errors import RuntimeUnreachableError, UsageError
 
 _Samples = dict[str, dict[tuple[str, ...], float]]
 
@@ -50,13 +50,16 @@ class Top:
         self._at = 0.0
 
     def look(self) -> Look:
-        """Ask once. Raises UsageError where the shim refuses, HubError where nothing answers."""
+        """Ask once. Raises UsageError where the shim refuses, RuntimeUnreachableError where nothing answers."""
         import httpx
 
         try:
             answer = self._client.get(f"{self._url}/metrics")
         except httpx.HTTPError as err:
-            raise HubError(f"no shim answers at {self._url}: {err}", hint="conch serve; or give --url") from err
+            raise RuntimeUnreachableError(
+                f"no shim answers at {self._url}: {err}",
+                hint="conch serve; or give --url. A certificate of your own: SSL_CERT_FILE=FILE in the environment",
+            ) from err
         if answer.status_code != 200:
             raise UsageError(
                 f"{self._url}/metrics refuses (HTTP {answer.status_code})",

@@ -237,6 +237,8 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
         ("x", None, {"upstream_key_env": "CONCH_NOT_SET", "upstream": ["http://x"]}),
         (str(folder / "model.gguf"), None, {"keep_alive": "soon"}),
         (str(folder / "model.gguf"), None, {"memory": "0GB"}),
+        (None, folder / "conch.toml", {"num_ctx": 512}),
+        (None, folder / "conch.toml", {"runtime": "ollama"}),
     ):
         with pytest.raises(UsageError) as caught:
             plan_command(model, config, **options | change)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conch_ollama.errors import BadFileError, HubError, NotFoundError, NotWritableError
+from conch_ollama.errors import BadFileError, NotFoundError, NotWritableError, RuntimeUnreachableError
 from conch_ollama.runtimes.protocol import ModelCard
 from conch_ollama.server.feedback import pairs, ratings
 from conch_ollama.server.keys import KeyFile
@@ -75,7 +75,7 @@ def test_top() -> None:
         assert row.tokens_per_s > 0
         assert row.first_s is not None
         assert look.down == ()
-    with pytest.raises(HubError, match="no shim answers"):
+    with pytest.raises(RuntimeUnreachableError, match="no shim answers"):
         top.look()
 
 
