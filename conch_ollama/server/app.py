@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from conch_ollama.errors import ConchError
@@ -61,7 +60,6 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime], *, render: Ren
         app.include_router(importlib.import_module(f"conch_ollama.server.routes.{name}").router)
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
-    app.add_exception_handler(RequestValidationError, _refuse_query)
     app.add_exception_handler(ConchError, _fail)
     app.add_middleware(Door, shim=shim)
     app.openapi = _documented(app)  # type: ignore[method-assign]
@@ -87,13 +85,6 @@ async def _refuse_http(request: Request, err: Exception) -> Response:
     assert isinstance(err, HTTPException)  # noqa: S101 - registered for it
     message = "There is no such path." if err.status_code == 404 else err.detail
     return refused(request.scope, Refusal(err.status_code, message, headers=err.headers or {}))
-
-
-async def _refuse_query(request: Request, err: Exception) -> Response:
-    assert isinstance(err, RequestValidationError)  # noqa: S101 - registered for it
-    first = err.errors()[0]
-    name = str(first["loc"][-1])
-    return refused(request.scope, Refusal(400, f"{name}: {first['msg']}", "invalid_value", name))
 
 
 async def _fail(request: Request, err: Exception) -> Response:

@@ -73,10 +73,21 @@ async def read_body(request: Request, model: type[Model], depth: int) -> dict[st
 
 def validated(body: dict[str, Any], model: type[Model]) -> dict[str, Any]:
     """`body` itself, if it fits `model`; Refusal (400) with the first field that does not."""
+    _checked(body, model, strict=None)
+    return body
+
+
+def from_query(request: Request, model: type[Model]) -> dict[str, Any]:
+    """The fields of `model` that stand in the address, as the types that they are of. Raises Refusal (400)."""
+    given = {name: text for name, text in request.query_params.items() if name in model.model_fields}
+    return _checked(given, model, strict=False).model_dump(include=set(given))
+
+
+def _checked(body: dict[str, Any], model: type[Model], *, strict: bool | None) -> Model:
     from pydantic import ValidationError
 
     try:
-        model.model_validate(body)
+        return model.model_validate(body, strict=strict)
     except ValidationError as err:
         found = err.errors(include_url=False, include_input=False, include_context=False)
         # Of a field that may be of several kinds, the fault that lies deepest is that of the kind which was meant.
@@ -84,7 +95,6 @@ def validated(body: dict[str, Any], model: type[Model]) -> dict[str, Any]:
         place, message = max(places, key=lambda place: len(place[0]))
         where = ".".join(str(part) for part in place)
         raise Refusal(400, f"{where}: {message}", "invalid_value", where or None) from err
-    return body
 
 
 def _place(value: Any, loc: Sequence[int | str], missing: bool) -> list[int | str]:

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from conch_ollama.runtimes.protocol import Chunk
 from conch_ollama.server.answering import answer
-from conch_ollama.server.bodies import parse_object, validated
+from conch_ollama.server.bodies import from_query, parse_object, validated
 from conch_ollama.server.dialects.openai import Whole
 from conch_ollama.server.jobs import job_for
 from conch_ollama.server.responses import WholeAnswer
-from conch_ollama.server.schemas.documents import answers, body_of, object_with
+from conch_ollama.server.schemas.documents import answers, body_of, object_with, parameters
 from conch_ollama.server.schemas.openai import GenerateRequest
 from conch_ollama.server.shim import shim_of
 
@@ -26,24 +26,25 @@ router = APIRouter(tags=["generate"])
 _TEXTS = answers(object_with(generated_text="string", generate_text="string"))
 _FORM = "application/x-www-form-urlencoded"
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+# Not as arguments of the function: FastAPI would load pydantic's older half for them.
+_QUERY = parameters(
+    "query",
+    prompt={"type": "string", "minLength": 1},
+    system={"type": "string"},
+    model={"type": "string", "maxLength": 512},
+    max_tokens={"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    think={"type": "boolean", "default": False},
+)
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 #: A model that was started inside its thought closes what it never opened.
 _END_OF_THOUGHT = "</think>"
 
 
-@router.get("/generate", responses=_TEXTS)
-async def generate_get(
-    request: Request,
-    prompt: str = Query(min_length=1),
-    system: str | None = None,
-    model: str | None = None,
-    max_tokens: int | None = Query(None, ge=0, le=2**31 - 1),
-    think: bool = False,
-) -> Response:
+@router.get("/generate", openapi_extra=_QUERY, responses=_TEXTS)
+async def generate_get(request: Request) -> Response:
     """Answer a prompt that stands in the address. Long ones, and those with `&` or `#` in them, are better sent by
     POST. `think`: with the model's thought."""
-    given = {"prompt": prompt, "system": system, "model": model, "max_tokens": max_tokens, "think": think}
-    return await _generate(request, {key: value for key, value in given.items() if value is not None})
+    return await _generate(request, from_query(request, GenerateRequest))
 
 
 @router.post("/generate", openapi_extra=body_of(GenerateRequest), responses=_TEXTS)

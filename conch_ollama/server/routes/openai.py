@@ -15,7 +15,7 @@ from conch_ollama.server.dialects.openai import DONE, Rewriter, Whole, compact, 
 from conch_ollama.server.errors import openai_error
 from conch_ollama.server.jobs import find_model, job_for, only_one
 from conch_ollama.server.responses import JSONAnswer, StreamedAnswer, WholeAnswer, Write
-from conch_ollama.server.schemas.documents import answers, body_of, object_with
+from conch_ollama.server.schemas.documents import answers, body_of, object_with, parameters
 from conch_ollama.server.schemas.openai import ChatRequest, CompletionRequest, EmbeddingRequest
 from conch_ollama.server.shim import Shim, shim_of
 from conch_ollama.server.visitors import visitor_of
@@ -171,10 +171,14 @@ async def models(request: Request) -> Response:
 
 
 @router.get("/models/{name:path}", include_in_schema=False)
-@router.get("/v1/models/{name:path}", responses=answers(object_with(id="string", object="string")))
-async def model(request: Request, name: str) -> Response:
+@router.get(
+    "/v1/models/{name:path}",
+    openapi_extra=parameters("path", name={"type": "string"}),
+    responses=answers(object_with(id="string", object="string")),
+)
+async def model(request: Request) -> Response:
     """One of them."""
-    return JSONAnswer(_listed(await find_model(request, name)))
+    return JSONAnswer(_listed(await find_model(request, request.path_params["name"])))
 
 
 def _listed(served: Served) -> dict[str, Any]:

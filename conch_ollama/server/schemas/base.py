@@ -16,7 +16,7 @@ Name = Annotated[str, Field(max_length=512)]
 class Edge(BaseModel):
     """No silent conversions; fields that are not known go through to the runtime."""
 
-    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=(), defer_build=True)
 
 
 class StreamOptions(Edge):

@@ -53,6 +53,13 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def parameters(where: str, **schemas: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of a route with parameters in its "path" or "query"; the first one is required."""
+    first = next(iter(schemas))
+    listed = [{"name": n, "in": where, "required": n == first, "schema": one} for n, one in schemas.items()]
+    return {"parameters": listed}
+
+
 def answers(schema: dict[str, Any], *, stream: str | None = None, errors: str = "OpenAIError") -> dict[int | str, Any]:
     """`responses` of a route: its JSON, its stream's media type if it has one, and every documented error."""
     content: dict[str, Any] = {"application/json": {"schema": schema}}
