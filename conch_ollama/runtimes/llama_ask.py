@@ -19,7 +19,7 @@ async def begun(worker: Worker, path: str, request: bytes) -> loopback.LoopbackA
     """The answer to a POST, from its first byte on; it is the caller's to close. Raises loopback.NotListeningError
     where nothing was begun, and what llama.cpp refuses or breaks off."""
     try:
-        answer = await loopback.ask(worker.address, worker.key, "POST", path, request)
+        answer = await worker.line.ask("POST", path, request)
         if answer.status < 400:
             return answer
         try:

@@ -203,6 +203,7 @@ class WorkerPool:
             return
         worker.ending = True
         worker.last_words = worker.process.log_tail()
+        worker.line.close()
         await asyncio.to_thread(worker.process.close, 1.0)
         self._alive.discard(worker)
         worker.ended.set()

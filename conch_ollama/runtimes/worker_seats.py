@@ -9,9 +9,11 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from conch_ollama.errors import ConchError, RuntimeBusyError
+from conch_ollama.runtimes.loopback import Line
 from conch_ollama.runtimes.worker_process import WorkerProcess
 
 _PATIENCE_S = 5.0
@@ -61,6 +63,11 @@ class Worker:
     @property
     def key(self) -> str:
         return self.process.key
+
+    @cached_property
+    def line(self) -> Line:
+        """For its questions, once it has an address."""
+        return Line(self.address, self.key)
 
 
 @dataclass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from conch_ollama.runtimes.loopback import BrokenAnswerError, NotListeningError, ask
+from conch_ollama.runtimes.loopback import BrokenAnswerError, Line, NotListeningError, ask
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -72,3 +73,40 @@ def test_a_broken_answer(raw: bytes) -> None:
 def test_nobody_there() -> None:
     with pytest.raises(NotListeningError):
         asyncio.run(read("http://127.0.0.1:9"))
+
+
+def test_the_next_connection_is_opened_ahead_and_not_used_once_it_has_ended() -> None:
+    """A server that closes the waiting connections of its own accord, as llama.cpp's does after a while."""
+
+    async def main() -> None:
+        opened: list[asyncio.StreamWriter] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            opened.append(writer)
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(HEAD + b"Content-Length: 2\r\n\r\nhi")
+            writer.close()
+
+        async def until(count: int) -> None:
+            while len(opened) < count:
+                await asyncio.sleep(0)
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
+            line = Line(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "key")
+            for asked in range(1, 4):
+                answer = await line.ask("GET", "/x")
+                assert await answer.read() == b"hi"
+                answer.close()
+                await until(asked + 1)
+            opened[-1].transport.abort()
+            await asyncio.sleep(0.05)
+            answer = await line.ask("GET", "/x")
+            assert await answer.read() == b"hi"
+            assert len(opened) == 5
+            line.close()
+            answer.close()
+            await asyncio.sleep(0.05)
+            assert len(opened) == 5, "nothing is opened ahead of a line that has been closed"
+
+    asyncio.run(main())
