@@ -55,6 +55,9 @@ def chat_request(
             kwargs |= {"reasoning_effort": think}
         given = request.get("chat_template_kwargs")
         request["chat_template_kwargs"] = {**kwargs, **(given if isinstance(given, dict) else {})}
+    if request.get("logprobs"):
+        # Of none besides llama.cpp would not even tell the token's own.
+        request["top_logprobs"] = request.get("top_logprobs") or 1
     if "max_completion_tokens" in request:
         request["max_tokens"] = request.pop("max_completion_tokens")
     return encode(request)
@@ -70,8 +73,15 @@ def completion_request(
 def completion_fields(
     body: Mapping[str, Any], options: Mapping[str, Any], lora: Sequence[Mapping[str, Any]] | None
 ) -> dict[str, Any]:
-    """What a plain completion is asked with. `response_format`, which llama.cpp reads in chats only, as a schema."""
+    """What a plain completion is asked with. `response_format`, which llama.cpp reads in chats only, as a schema.
+
+    Raises RuntimeRefusedError for what llama.cpp would leave out without a word.
+    """
     request = _request(body, options, lora)
+    if request.get("echo") or request.get("best_of") not in {None, 1}:
+        raise RuntimeRefusedError("llama.cpp knows neither echo nor best_of")
+    if request.get("logprobs") == 0:
+        request["logprobs"] = 1  # as in chats
     wanted = request.pop("response_format", None)
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if isinstance(wanted, dict) and kind in {"json_object", "json_schema"}:

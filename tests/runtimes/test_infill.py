@@ -12,7 +12,7 @@ import pytest
 
 from conch_ollama.errors import RuntimeRefusedError
 from conch_ollama.runtimes.gguf_card import read_facts
-from conch_ollama.runtimes.llama_body import completion_request
+from conch_ollama.runtimes.llama_body import chat_request, completion_request
 from conch_ollama.runtimes.llama_models import LlamaCppModel
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 from conch_ollama.runtimes.protocol import ShowsTokens
@@ -84,6 +84,24 @@ def test_a_model_that_fills_no_gap(tmp_path: Path) -> None:
 def test_which_files_can_is_read_from_their_tokens(coder: Path, smollm2_gguf: Path) -> None:
     assert "insert" in read_facts(coder).card.capabilities
     assert "insert" not in read_facts(smollm2_gguf).card.capabilities
+
+
+@pytest.mark.bad_input("fields of OpenAI's that llama.cpp would leave out without a word")
+@pytest.mark.parametrize("field", [{"echo": True}, {"best_of": 3}])
+def test_what_would_be_left_out_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeRefusedError, match="neither echo nor best_of") as caught:
+        completion_request({"prompt": "x", **field}, options={})
+    assert caught.value.code == "runtime-refused"
+    assert completion_request({"prompt": "x", "echo": False, "best_of": 1}, options={})
+
+
+def test_logarithms_without_others_are_asked_with_one() -> None:
+    chat = {"messages": [{"role": "user", "content": "hi"}]}
+    for top in (None, 0):
+        asked = json.loads(chat_request({**chat, "logprobs": True, "top_logprobs": top}, options={}))
+        assert (asked["logprobs"], asked["top_logprobs"]) == (True, 1)
+    assert "top_logprobs" not in json.loads(chat_request(chat, options={}))
+    assert json.loads(completion_request({"prompt": "x", "logprobs": 0}, options={}))["logprobs"] == 1
 
 
 @pytest.mark.parametrize(
