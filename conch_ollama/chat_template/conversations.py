@@ -52,6 +52,7 @@ THOUGHTS = (
     "a bare thought\n</think>\n\nthe answer",
     "<think>\n\n</think>\n\nan empty thought",
     "<think>one</think>two</think>three",
+    "<think>\nhm\n</think> \n\n an answer with space around \n",
 )
 
 

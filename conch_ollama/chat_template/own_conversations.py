@@ -40,7 +40,7 @@ def own_conversations(source: str) -> tuple[Conversation, ...]:
 def _own(source: str) -> Iterator[Conversation]:
     texts, numbers = _literals(source)
     for text in texts:
-        forms = (f"{text}a", f"b {text}", text, f"c{text}d {text}e")
+        forms = (f"{text}a", f"b {text} \n", text, f" c{text}\n\nd {text} e\n ")
         # An open answer is one that stands nowhere else: transformers wants to find it again in the prompt.
         opened = (f"{text}open", f"open {text}", f"open{text}open", f"open {text}\nopen")
         for turn in range(len(forms)):

@@ -121,7 +121,7 @@ class _Emitter:
 
     def _trim(self, variable: str, trim: Trim) -> None:
         if trim.cut:
-            write_cut(self.out, variable, trim.cut, trim.after_cut)
+            write_cut(self.out, variable, trim.cut)
         if trim.left:
             write_left(self.out, variable, trim.left)
         if trim.right:
@@ -210,9 +210,9 @@ class _Emitter:
                         self.systems[one.trim] if isinstance(one, SystemText) else go_string(str(one)) for one in pieces
                     ]
                     self.out.code(f"$text = print {' '.join(said)} .Content")
-        for cut in sorted({(trim.cut, trim.after_cut) for trim in known if trim.cut}):
-            with self.out.block(where(asked, rules, lambda trim: (trim.cut, trim.after_cut), cut)):
-                write_cut(self.out, "$text", *cut)
+        for cut in sorted({trim.cut for trim in known if trim.cut}, key=repr):
+            with self.out.block(where(asked, rules, lambda trim: trim.cut, cut)):
+                write_cut(self.out, "$text", cut)
         for chars in sorted({trim.left for trim in known if trim.left}):
             with self.out.block(where(asked, rules, lambda trim: trim.left, chars)):
                 write_left(self.out, "$text", chars)

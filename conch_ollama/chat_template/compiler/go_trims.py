@@ -5,7 +5,9 @@ Byte by byte where a character is a byte, else by its UTF-8. What `trims.py` doe
 
 from __future__ import annotations
 
-from conch_ollama.chat_template.compiler.trims import SPACE
+from collections.abc import Sequence
+
+from conch_ollama.chat_template.compiler.trims import SPACE, Cut
 from conch_ollama.chat_template.compiler.writer import Writer
 from conch_ollama.chat_template.families import go_string
 
@@ -39,41 +41,59 @@ def write_right(out: Writer, variable: str, chars: str) -> None:
     out.code("end")
 
 
-def write_cut(out: Writer, variable: str, tag: str, after: str) -> None:
-    """Leaves what follows the last `tag`, without `after` characters in front."""
-    size = len(tag)
-    out.comment(f"Only what follows the last {tag} stays; found by Horspool's search.")
-    out.code(f"$left := {variable}")
+def write_cut(out: Writer, variable: str, cut: Cut) -> None:
+    """Leaves what `cut` leaves of the text in `variable`."""
+    out.comment(f"Only what follows the {'first' if cut.first else 'last'} {cut.tag} stays.")
     out.code("$found := false")
-    out.code(f"range len {variable}")
-    out.code(f"if lt (len $left) {size}", "break", "end")
-    out.code(f"$byte := index $left {size - 1}")
-    out.code(f"if eq $byte {_quoted(tag[-1])}")
-    found = f"{variable} = slice $left {size}", "$found = true"
-    out.code(f"if eq (slice $left 0 {size}) {go_string(tag)}", *found, "end")
-    out.code(f"$left = slice $left {size}")
-    for char, skip in _skips(tag):
-        out.code(f"else if eq $byte {_quoted(char)}", f"$left = slice $left {skip}")
-    out.code("else", f"$left = slice $left {size}")
-    out.code("end")
-    out.code("end")
-    if after:
+    _search(out, variable, cut.tag, (f"{variable} = slice $left {_size(cut.tag)}", "$found = true"), once=cut.first)
+    if cut.until or cut.left or cut.right:
         out.code("if $found")
-        write_left(out, variable, after)
+        if cut.until:
+            out.comment(f"And that only up to {cut.until}.")
+            _search(out, variable, cut.until, (f"{variable} = {_before(variable)}",))
+        if cut.left:
+            write_left(out, variable, cut.left)
+        if cut.right:
+            write_right(out, variable, cut.right)
         out.code("end")
 
 
-def _skips(tag: str) -> list[tuple[str, int]]:
+def _search(out: Writer, variable: str, tag: str, found: Sequence[str], *, once: bool = True) -> None:
+    """Horspool's search: does `found` where the rest of the text, `$left`, begins with the tag."""
+    size = _size(tag)
+    out.code(f"$left := {variable}")
+    out.code(f"range len {variable}")
+    out.code(f"if lt (len $left) {size}", "break", "end")
+    out.code(f"$byte := index $left {size - 1}")
+    out.code(f"if eq (slice $left 0 {size}) {go_string(tag)}", *found)
+    out.code("break" if once else f"$left = slice $left {size}")
+    for byte, skip in _skips(tag):
+        out.code(f"else if eq $byte {_byte(byte)}", f"$left = slice $left {skip}")
+    out.code("else", f"$left = slice $left {size}")
+    out.code("end")
+    out.code("end")
+
+
+def _before(variable: str) -> str:
+    """What of the text in `variable` stands before `$left`, its end."""
+    return f"slice {variable} 0 (len (slice {variable} (len $left)))"
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _skips(tag: str) -> list[tuple[int, int]]:
     """How far the search may go on, by the byte under the tag's end."""
-    last = len(tag) - 1
-    skips = {char: last - at for at, char in enumerate(tag[:-1])}
-    if tag[-1] in skips:
-        raise ValueError(f"the search is written for tags whose last character comes once, not {tag!r}")
+    raw = tag.encode()
+    skips = {byte: len(raw) - 1 - at for at, byte in enumerate(raw[:-1])}
     return sorted(skips.items(), key=lambda pair: pair[1])
 
 
-def _quoted(char: str) -> str:
-    return f"'{char}'"
+def _byte(byte: int) -> str:
+    """As a number or a character constant."""
+    char = chr(byte)
+    return f"'{char}'" if char.isascii() and char.isprintable() and char not in "'\\" else str(byte)
 
 
 def _listed(chars: str) -> str:

@@ -28,7 +28,7 @@ from conch_ollama.chat_template.compiler.model import (
 )
 from conch_ollama.chat_template.compiler.observe import Observation, observe, observe_unasked, opening_of
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape
-from conch_ollama.chat_template.compiler.trims import SPACE, Trim, fitting
+from conch_ollama.chat_template.compiler.trims import SPACE, Trim, fitting, tagged
 from conch_ollama.chat_template.conversations import EDGES, ODD, THOUGHTS
 
 T = TypeVar("T")
@@ -197,8 +197,8 @@ class _Learner(SystemLearner):
     def _text(self, role: str, row: _Seen) -> tuple[Trim, Special]:
         one, at = row.observation, row.at
         before, after = one.around(at)
-        texts = [text for text in TEXTS if role != "user" or WRAPPING[0] not in text]
-        seen = {text: self.probe.render(one.shape.messages({at: text})) for text in (*texts, *THOUGHTS)}
+        texts, tags = [text for text in TEXTS if role != "user" or WRAPPING[0] not in text], self.probe.tags
+        seen = {text: self.probe.render(one.shape.messages({at: text})) for text in (*texts, *THOUGHTS, *tagged(tags))}
 
         def holds(trim: Trim, text: str) -> bool:
             return seen[text] in (None, before + trim(text) + after)
@@ -207,7 +207,7 @@ class _Learner(SystemLearner):
             found = self.probe.render(one.shape.messages({at: text}))
             return between(found, before, after)
 
-        trim = fitting(seen, holds) or fitting(texts, holds, shown) or no_trim(role)
+        trim = fitting(seen, holds, tags=tags) or fitting(texts, holds, shown, tags) or no_trim(role)
         found: dict[str, Pieces | None] = {}
         for kind, texts in (("empty", [""]), ("blank", [text for text in BLANKS if not trim(text)])):
             odd = [text for text in texts if not holds(trim, text)]

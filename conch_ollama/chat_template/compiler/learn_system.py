@@ -11,7 +11,7 @@ from conch_ollama.chat_template.compiler.model import NotExpressibleError, Piece
 from conch_ollama.chat_template.compiler.observe import Observation, observe
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape, parts_of
 from conch_ollama.chat_template.compiler.tool_lists import with_tool_lists
-from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting
+from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting, tagged
 from conch_ollama.chat_template.conversations import ODD, THOUGHTS
 from conch_ollama.errors import BadTemplateError
 
@@ -52,7 +52,9 @@ class SystemLearner:
         def printed(text: str) -> str | None:
             return between(self._with_system(shown[0], text), before, after)
 
-        return fitting((*TEXTS, *THOUGHTS), holds) or fitting(TEXTS, holds, printed) or no_trim("system")
+        tags = self.probe.tags
+        cut = fitting((*TEXTS, *THOUGHTS, *tagged(tags)), holds, tags=tags)
+        return cut or fitting(TEXTS, holds, printed, tags) or no_trim("system")
 
     def _with_system(self, one: Observation, text: str) -> str | None:
         return self.probe.render(one.shape.messages(system=text))

@@ -12,15 +12,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from jinja2 import nodes
+
 from conch_ollama.chat_template.compiler.counts import Count
 from conch_ollama.chat_template.compiler.model import NotExpressibleError
+from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.jinja_environment import environment
 from conch_ollama.errors import BadTemplateError
 
 SYSTEM_MARK = "ZqS0qZ"
 WRAPPING = ("<tool_response>\n", "\n</tool_response>")
 _MARK = re.compile(r"(Zq[SUA]\d+qZ)")
 Message = Mapping[str, Any]
+_SPLITTING = ("split", "rsplit", "partition", "rpartition")
+_TAG_SIZES = range(3, 60)
+_MOST_TAGS = 4
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Probe:
         self.tools: Sequence[Message] | None = None
         self.count: Count | None = None
         self.bos = bos_token if add_bos and self._writes(bos_token) else ""
+        self.tags = tags_of(jinja.source)
 
     def with_tools(self, tools: Sequence[Message]) -> Probe:
         """The same, with these tools declared in every conversation."""
@@ -136,3 +144,14 @@ def taken_apart(shape: Shape, text: str) -> list[list[str]]:
 def parts_of(text: str) -> list[str]:
     """Literals and system markers."""
     return [part for part in re.split(f"({SYSTEM_MARK})", text) if part]
+
+
+def tags_of(source: str) -> tuple[str, ...]:
+    """Where a template may cut texts: what it splits them by, and the end of a thought."""
+    found = dict.fromkeys((END_OF_THOUGHT,))
+    for call in environment().parse(source).find_all(nodes.Call):
+        splits = isinstance(call.node, nodes.Getattr) and call.node.attr in _SPLITTING
+        given = call.args[0] if splits and call.args else None
+        if isinstance(given, nodes.Const) and isinstance(given.value, str) and len(given.value) in _TAG_SIZES:
+            found[given.value] = None
+    return tuple(found)[:_MOST_TAGS]

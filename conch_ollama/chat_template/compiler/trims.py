@@ -5,9 +5,10 @@ The Python side only; `go_trims.py` writes the same in Go. Candidates are tried 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain, permutations, product
 
 from conch_ollama.chat_template.conversations import SPACES
 
@@ -17,20 +18,39 @@ END_OF_THOUGHT = "</think>"
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Of a text with `tag` in it only what follows stays: its last occurrence, or its `first`; up to `until` if that
+    comes again. Then `left` and `right` are the characters that go at the ends of what stays."""
+
+    tag: str
+    first: bool = False
+    until: str = ""
+    left: str = ""
+    right: str = ""
+
+    def __call__(self, text: str) -> str:
+        if self.tag not in text:
+            return text
+        text = text.split(self.tag, 1)[1] if self.first else text.rsplit(self.tag, 1)[1]
+        return _stripped(text.split(self.until, 1)[0] if self.until else text, self.left, self.right)
+
+    @property
+    def words(self) -> str:
+        """For a reader: what is done."""
+        until = f" until {self.until}" if self.until else ""
+        return f"cut after {'the first ' if self.first else ''}{self.tag}{until}"
+
+
+@dataclass(frozen=True)
 class Trim:
-    """`cut`: only what follows its last occurrence, and there without `after_cut` characters in front. Then `left` and
-    `right` are the characters that go at the ends (none if empty)."""
+    """What is cut off first, then the characters that go at the ends, `left` and `right` (none if empty)."""
 
     left: str = ""
     right: str = ""
-    cut: str = ""
-    after_cut: str = ""
+    cut: Cut | None = None
 
     def __call__(self, text: str) -> str:
-        if self.cut and self.cut in text:
-            text = text.rsplit(self.cut, 1)[1].lstrip(self.after_cut) if self.after_cut else text.rsplit(self.cut, 1)[1]
-        text = text.lstrip(self.left) if self.left else text
-        return text.rstrip(self.right) if self.right else text
+        return _stripped(self.cut(text) if self.cut is not None else text, self.left, self.right)
 
     @property
     def is_identity(self) -> bool:
@@ -43,7 +63,12 @@ class Trim:
         left, right = names.get(self.left, repr(self.left)), names.get(self.right, repr(self.right))
         ends = f"{left} at both ends goes" if left == right != "" else ""
         ends = ends or ", ".join(f"{what} at the {end} goes" for what, end in ((left, "start"), (right, "end")) if what)
-        return "; ".join(part for part in (f"cut after {self.cut}" if self.cut else "", ends) if part) or "as it is"
+        return "; ".join(part for part in (self.cut.words if self.cut else "", ends) if part) or "as it is"
+
+
+def _stripped(text: str, left: str, right: str) -> str:
+    text = text.lstrip(left) if left else text
+    return text.rstrip(right) if right else text
 
 
 IDENTITY = Trim()
@@ -56,10 +81,31 @@ def _ends() -> Iterable[tuple[str, str]]:
     yield from ((SPACE, "\n"), ("\n", SPACE), (" \n", SPACE), (" ", SPACE))
 
 
-CANDIDATES = (
-    *(Trim(left, right) for left, right in _ends()),
-    *(Trim(left, right, END_OF_THOUGHT, after) for left, right in _ends() for after in ("", "\n", SPACE)),
-)
+_CUT_ENDS = (("", ""), ("\n", ""), (SPACE, ""), (SPACE, SPACE), ("\n", "\n"))
+
+
+def _cuts(tags: Sequence[str]) -> Iterable[Cut]:
+    for tag, first, (left, right) in product(tags, (False, True), _CUT_ENDS):
+        yield Cut(tag, first, "", left, right)
+    for (tag, until), first, chars in product(permutations(tags, 2), (False, True), ("", SPACE)):
+        yield Cut(tag, first, until, chars, chars)
+
+
+@cache
+def candidates(tags: tuple[str, ...] = (END_OF_THOUGHT,)) -> tuple[Trim, ...]:
+    """Every trim that is tried, with cuts at these tags."""
+    plain = [Trim(left, right) for left, right in _ends()]
+    return (*plain, *(replace(trim, cut=cut) for cut in _cuts(tags) for trim in plain))
+
+
+def tagged(tags: Sequence[str]) -> tuple[str, ...]:
+    """Texts that tell cuts at these tags from one another."""
+    alone = [
+        (f"one{tag}\n\ntwo", f" one {tag} two \n", f"one{tag}two{tag}three", f"\n{tag}\n\n a \n\n", f"<a>{tag}b")
+        for tag in tags
+    ]
+    pairs = [(f"one{tag} two {until} three", f"{until}one{tag}two") for tag, until in permutations(tags, 2)]
+    return tuple(text for texts in (*alone, *pairs) for text in texts)
 
 
 #: What a template may strip besides white space.
@@ -74,11 +120,14 @@ def stripped(shown: Callable[[str], str | None]) -> Trim:
 
 
 def fitting(
-    texts: Iterable[str], holds: Callable[[Trim, str], bool], shown: Callable[[str], str | None] | None = None
+    texts: Iterable[str],
+    holds: Callable[[Trim, str], bool],
+    shown: Callable[[str], str | None] | None = None,
+    tags: tuple[str, ...] = (END_OF_THOUGHT,),
 ) -> Trim | None:
     """The first candidate that holds for every text that it leaves something of; with `shown` also what it tells."""
     known = list(texts)
     more = map(stripped, [shown] if shown is not None else [])
     return next(
-        (one for one in chain(CANDIDATES, more) if all(not one(text) or holds(one, text) for text in known)), None
+        (one for one in chain(candidates(tags), more) if all(not one(text) or holds(one, text) for text in known)), None
     )

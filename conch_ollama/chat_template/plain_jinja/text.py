@@ -30,13 +30,20 @@ def joined(pieces: Pieces, *, number: str = "", then: str = "") -> str:
 def trimmed(text: str, trim: Trim) -> str:
     """An expression for a text that is a name, without what goes."""
     if trim.cut:
-        rest = f"{text}.split({quoted(trim.cut)})[-1]"
-        rest += f".lstrip({_characters(trim.after_cut)})" if trim.after_cut else ""
-        text = f"({rest} if {quoted(trim.cut)} in {text} else {text})"
-    if trim.left and trim.left == trim.right:
-        return f"{text}.strip({_characters(trim.left)})"
-    text += f".lstrip({_characters(trim.left)})" if trim.left else ""
-    return text + (f".rstrip({_characters(trim.right)})" if trim.right else "")
+        tag = quoted(trim.cut.tag)
+        rest = f"{text}.split({tag})[-1]"
+        if trim.cut.first:
+            rest = f"{text}[{text}.split({tag})[0] | length + {len(trim.cut.tag)}:]"
+        rest += f".split({quoted(trim.cut.until)})[0]" if trim.cut.until else ""
+        text = f"({_stripped(rest, trim.cut.left, trim.cut.right)} if {tag} in {text} else {text})"
+    return _stripped(text, trim.left, trim.right)
+
+
+def _stripped(text: str, left: str, right: str) -> str:
+    if left and left == right:
+        return f"{text}.strip({_characters(left)})"
+    text += f".lstrip({_characters(left)})" if left else ""
+    return text + (f".rstrip({_characters(right)})" if right else "")
 
 
 def _characters(chars: str) -> str:
