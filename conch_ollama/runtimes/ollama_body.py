@@ -34,8 +34,7 @@ _FLOATS = frozenset(_OPTIONS.values()) - _INTEGERS
 
 def chat_request(model: str, body: Mapping[str, Any], *, thinks: bool) -> dict[str, Any]:
     """Body of /api/chat. `thinks`: whether the model can; without it a wish that has no meaning is left out."""
-    if body.get("n") not in {None, 1}:
-        raise RuntimeRefusedError("Ollama gives one answer to a request: n must be 1")
+    _refuse_what_it_leaves_out(body)
     request: dict[str, Any] = {
         "model": model,
         "messages": _messages(body.get("messages")),
@@ -55,6 +54,7 @@ def chat_request(model: str, body: Mapping[str, Any], *, thinks: bool) -> dict[s
 def generate_request(model: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Body of /api/generate: the prompt as it is (`raw`); with a `suffix` through the model's TEMPLATE, which alone
     knows how a gap is written."""
+    _refuse_what_it_leaves_out(body)
     prompt = body.get("prompt")
     if not isinstance(prompt, str):
         raise RuntimeRefusedError("Ollama takes a prompt as text, not as token ids")
@@ -63,6 +63,14 @@ def generate_request(model: str, body: Mapping[str, Any]) -> dict[str, Any]:
     logprobs = body.get("logprobs")
     request |= _logprobs(logprobs is not None, logprobs)
     return {**request, "suffix": suffix} if suffix else {**request, "raw": True}
+
+
+def _refuse_what_it_leaves_out(body: Mapping[str, Any]) -> None:
+    if any(body.get(name) not in {None, 1} for name in ("n", "best_of")):
+        raise RuntimeRefusedError("Ollama gives one answer to a request: n and best_of must be 1")
+    for name in ("logit_bias", "echo"):
+        if body.get(name):
+            raise RuntimeRefusedError(f"Ollama has no {name}")
 
 
 def _logprobs(wanted: Any, top: Any) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def test_ollama_gets_its_own_words() -> None:
     "body",
     [
         {"n": 2},
+        {"logit_bias": {"5": -100}},
         {"temperature": "hot"},
         {"options": {"num_ctx": "many"}},
         {"seed": True},
@@ -125,6 +126,13 @@ def test_what_ollama_cannot_take_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(RuntimeRefusedError) as caught:
         ollama_body.chat_request("m", {"messages": HI, **body}, thinks=False)
     assert caught.value.status == 400
+
+
+@pytest.mark.bad_input("a plain completion that Ollama would answer with less than was asked for")
+@pytest.mark.parametrize("body", [{"n": 2}, {"best_of": 2}, {"echo": True}, {"logit_bias": {"5": 1}}])
+def test_what_ollama_would_leave_out_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeRefusedError, match=f"Ollama .*{next(iter(body))}"):
+        ollama_body.generate_request("m", {"prompt": "x", **body})
 
 
 @pytest.mark.parametrize(
