@@ -49,7 +49,7 @@ class Credentials:
     async def _by_secret(self, presented: str, address: Address | None) -> Caller:
         key = self._keys.find(presented) if self._keys is not None else None
         if key is not None and key.revoked is not None:
-            raise replace(unknown_caller("The key is not known."), who=key.name, aside="it was revoked")
+            raise replace(unknown_caller("The key is not known."), who=key.name, aside="It was revoked.")
         if key is not None:
             caller = key.caller()
             if caller.networks and not within(address, caller.networks):

@@ -67,7 +67,9 @@ def ending() -> Refusal:
 def model_not_found(name: str, *, hidden: bool = False) -> Refusal:
     """For a model that is not there and for one that the caller may not see: both look the same to the client."""
     message = f"The model '{name}' does not exist or you do not have access to it."
-    return Refusal(404, message, "model_not_found", "model", aside="it is not for this caller" if hidden else "")
+    return Refusal(
+        404, message, "model_not_found", "model", aside="It is there, but not for this caller." if hidden else ""
+    )
 
 
 def refusal_of(err: BaseException) -> Refusal:  # noqa: PLR0911 - one line for each kind

@@ -40,6 +40,10 @@ def test_raw_template_and_the_models_own_say_the_same_where_they_are_the_same(re
     assert own["prompt_eval_count"] == raw["prompt_eval_count"] == rendered["prompt_eval_count"]
     assert own["context"] == rendered["context"]
     assert "context" not in raw
+    gone = generate(real, keep_alive=0).json()
+    assert gone["context"] == own["context"]
+    assert real.client.get("/api/ps").json()["models"] == [], "not loaded again to tell the context"
+    real.client.post("/api/generate", json={"model": "smol", "keep_alive": 300})
     other = generate(real, template="{{ .Prompt }}").json()
     assert other["prompt_eval_count"] < own["prompt_eval_count"]
 

@@ -39,6 +39,7 @@ class OllamaAnswer:
         self._think = think
         self._calls = Choice()
         self._finish = "stop"
+        self.finished = False
         self._timings: Mapping[str, Any] = {}
         self._top = top_logprobs
         self._logprobs: list[dict[str, Any]] = []
@@ -73,6 +74,7 @@ class OllamaAnswer:
             if text or thought:
                 yield self._line(now, text, thought) | self.logprobs()
             self._finish = choice.get("finish_reason") or self._finish
+            self.finished = self.finished or bool(choice.get("finish_reason"))
 
     def last(self, now: float, tally: Mapping[str, float]) -> Iterator[dict[str, Any]]:
         """The tool calls, if there are any, and the last line.

@@ -49,12 +49,14 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
     top = (given.get("top_logprobs") or 0) if given.get("logprobs") else None
     made = OllamaAnswer(given["model"], job.tally.begun, chat=chat, think=think is not False, top_logprobs=top)
 
-    async def context() -> dict[str, Any]:
-        if not leaves_context or made.thought:
-            return {}
-        with shim.leases.held(job.served.runtime):
+    context: dict[str, Any] = {}
+
+    async def look_for_context() -> None:
+        # As soon as all is said: when the answer has ended the model may have gone, and would be loaded for this.
+        if leaves_context and made.finished and not made.thought and not context:
             found = await context_after(job, made.said)
-        return {} if found is None else {"context": found}
+            if found is not None:
+                context["context"] = found
 
     if given.get("stream") is False:
 
@@ -64,12 +66,13 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
             async def listen(chunk: Chunk) -> None:
                 for piece in made.lines(chunk, 0):
                     seen.extend(piece.get("logprobs", ()))
+                await look_for_context()
 
             await answer(shim, job, listen)
             last = made.whole(time.time(), _figures(job.tally))
             if seen:
                 last["logprobs"] = seen + last.get("logprobs", [])
-            return last | await context()
+            return last | context
 
         return WholeAnswer(whole)
 
@@ -77,12 +80,13 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
         async def listen(chunk: Chunk) -> None:
             for piece in made.lines(chunk, time.time()):
                 await write(line(piece))
+            await look_for_context()
 
         await answer(shim, job, listen)
         *before, last = made.last(time.time(), _figures(job.tally))
         for piece in before:
             await write(line(piece))
-        await write(line(last | await context()))
+        await write(line(last | context))
 
     return StreamedAnswer(
         stream,
