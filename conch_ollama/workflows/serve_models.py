@@ -148,6 +148,8 @@ def plan_target(
             raise UsageError("which folder or GGUF?", hint="conch serve out/")
         model = llama_model(Path(target), name=name, **wishes)
         return ServePlan(settings, llama=(model,), load_first=(LLAMA, model.name))
+    if unheard := [f"--{name.replace('_', '-')}" for name, value in wishes.items() if value is not None]:
+        raise UsageError(f"{', '.join(unheard)}: only for models that llama.cpp serves here", hint="conch serve out/")
     plan: OllamaPlan | UpstreamPlan = OllamaPlan(host)
     if kind == "openai":
         if not upstream:

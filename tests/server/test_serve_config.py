@@ -238,6 +238,8 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
         (str(folder / "model.gguf"), None, {"keep_alive": "soon"}),
         (str(folder / "model.gguf"), None, {"memory": "0GB"}),
         (None, folder / "conch.toml", {"num_ctx": 512}),
+        ("qwen3:8b", None, {"num_ctx": 512}),
+        (None, None, {"upstream": ["http://x/v1"], "keep_alive": "5m"}),
         (None, folder / "conch.toml", {"runtime": "ollama"}),
     ):
         with pytest.raises(UsageError) as caught:
