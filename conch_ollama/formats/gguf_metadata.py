@@ -33,20 +33,13 @@ SCALARS: dict[ValueType, str] = {
     ValueType.INT64: "<i8",
     ValueType.FLOAT64: "<f8",
 }
-#: The same in struct's spelling.
-_STRUCTS = {
-    "u1": "B",
-    "i1": "b",
-    "u2": "H",
-    "i2": "h",
-    "u4": "I",
-    "i4": "i",
-    "f4": "f",
-    "u8": "Q",
-    "i8": "q",
-    "f8": "d",
+_CODES = {
+    **{"<u1": "B", "<i1": "b", "<u2": "H", "<i2": "h", "<u4": "I", "<i4": "i", "<u8": "Q", "<i8": "q"},
+    **{"<f4": "f", "<f8": "d"},
 }
-_SCALARS = {kind: struct.Struct("<" + _STRUCTS[code[1:]]) for kind, code in SCALARS.items()}
+#: The same in struct's spelling, without the order of bytes.
+STRUCTS = {kind: _CODES[code] for kind, code in SCALARS.items()}
+_SCALARS = {kind: struct.Struct("<" + code) for kind, code in STRUCTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +189,10 @@ def _scalar(kind: ValueType, raw: bytes) -> Any:
 
 def _decode_array(file: PositionalFile, key: str, stored: StoredArray) -> Value:
     if stored.items is not ValueType.STRING:
-        values = file.read(stored.offset, stored.nbytes, what=key).view(SCALARS[stored.items])
-        data = (values != 0).tolist() if stored.items is ValueType.BOOL else values.tolist()
+        raw = file.read_bytes(stored.offset, stored.nbytes, what=key)
+        data = list(struct.unpack(f"<{stored.count}{STRUCTS[stored.items]}", raw))
+        if stored.items is ValueType.BOOL:
+            data = [value != 0 for value in data]
         return Value(ValueType.ARRAY, data, stored.items)
     texts: list[str] = []
     buffer, at = file.read_bytes(stored.offset, stored.nbytes, what=key), 0

@@ -5,22 +5,26 @@ Format: ggml/docs/gguf.md; padding as llama.cpp writes it, after every tensor, t
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from conch_ollama.errors import ShapeError, TensorError, UnknownTypeError, UsageError
 from conch_ollama.formats.ggml_types import GGML_TYPES
-from conch_ollama.formats.gguf_metadata import SCALARS
+from conch_ollama.formats.gguf_metadata import SCALARS, STRUCTS
 from conch_ollama.formats.metadata import Metadata, Value, ValueType
 from conch_ollama.formats.streamed_file import StreamedFile
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: What a value is in Python where it is no int.
+_PLAIN = {ValueType.FLOAT32: float, ValueType.FLOAT64: float, ValueType.BOOL: bool}
 _LENGTH = struct.Struct("<Q")
 #: GGML_MAX_NAME less the ending zero: longer names can't be loaded.
 _MAX_NAME = 63
@@ -63,7 +67,7 @@ class GGUFWriter(StreamedFile):
 
     def write(self, block: NDArray[np.uint8] | bytes) -> None:
         """Append data of the current tensor; when it is complete the next one begins. A block belongs to one tensor."""
-        count = block.nbytes if isinstance(block, np.ndarray) else len(block)
+        count = len(block) if isinstance(block, bytes) else block.nbytes
         while self._current < len(self.tensors) and self._left == 0:
             self._next()  # a tensor without elements
         if count > self._left:
@@ -143,6 +147,17 @@ def _texts(texts: Sequence[str]) -> bytes:
 
 
 def _numbers(kind: ValueType, values: Sequence[Any]) -> bytes:
+    plain = _PLAIN.get(kind, int)
+    if isinstance(values, list | tuple) and all(type(value) is plain for value in values):
+        # Without numpy, which takes longer to import than a small file to write; too large a float is its to round.
+        with contextlib.suppress(OverflowError):
+            return struct.pack(f"<{len(values)}{STRUCTS[kind]}", *values)
+    return _from_array(kind, values)
+
+
+def _from_array(kind: ValueType, values: Sequence[Any]) -> bytes:
+    import numpy as np
+
     if kind is ValueType.BOOL:
         return np.asarray(values, dtype=np.bool_).tobytes()
     whole = kind not in (ValueType.FLOAT32, ValueType.FLOAT64)
@@ -156,6 +171,8 @@ def _numbers(kind: ValueType, values: Sequence[Any]) -> bytes:
 
 
 def _fitting(given: NDArray[Any], dtype: str, whole: bool) -> NDArray[Any]:
+    import numpy as np
+
     if given.ndim != 1:
         raise ValueError("a flat sequence is needed")
     if whole and given.size:

@@ -12,12 +12,13 @@ import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from conch_ollama.errors import ConchError, NoSpaceError, NotWritableError, OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
@@ -46,7 +47,7 @@ class PartialFile:
         """Append the bytes of `block`."""
         if self._file is None:
             raise OutputError(f"{self.path} is not open for writing")
-        data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data if isinstance(block, np.ndarray) else block
+        data = block if isinstance(block, bytes) else _bytes_of(block)
         try:
             self._file.write(data)
         except OSError as err:
@@ -83,6 +84,12 @@ class PartialFile:
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
         if self._file is not None or kind is not None:
             self.discard()
+
+
+def _bytes_of(block: NDArray[np.uint8]) -> memoryview:
+    import numpy as np  # only for who has blocks of it
+
+    return np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
 
 
 def output_error(path: Path, err: OSError) -> ConchError:

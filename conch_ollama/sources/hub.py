@@ -10,7 +10,6 @@ import contextlib
 import errno
 import glob
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -44,7 +43,6 @@ SMALL_FILES = (
 _DISK = frozenset(
     getattr(errno, name, errno.ENOSPC) for name in ["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR"]
 )
-_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +52,6 @@ class Snapshot:
     path: Path
     repo: str
     revision: str | None
-
-
-def is_hub_id(text: str) -> bool:
-    """Whether this looks like `org/name`."""
-    return bool(_ID.match(text)) and ".." not in text and "--" not in text
 
 
 def fetch_snapshot(

@@ -1,4 +1,4 @@
-"""The hub's cache on disk: which snapshot a `models--org--name` folder offers, and what a path tells of its origin.
+"""The hub's names and its cache on disk: which snapshot a `models--org--name` folder offers, and where a path is from.
 
 Downloads nothing.
 """
@@ -11,6 +11,12 @@ from pathlib import Path
 from conch_ollama.errors import NotFoundError
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}\Z")
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether this looks like `org/name`."""
+    return bool(_ID.match(text)) and ".." not in text and "--" not in text
 
 
 def is_cache_folder(path: Path) -> bool:

@@ -14,10 +14,8 @@ from conch_ollama.errors import BadFileError, HubError, ModelNameError, NotFound
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.formats.positional import PositionalFile
 from conch_ollama.sources.gguf_kinds import refuse_other_than_model, text_value
-from conch_ollama.sources.hub import Snapshot, fetch_snapshot, is_hub_id
-from conch_ollama.sources.hub_cache import is_cache_folder, origin_of, snapshot_in
+from conch_ollama.sources.hub_cache import is_cache_folder, is_hub_id, origin_of, snapshot_in
 from conch_ollama.sources.model_card import read_license
-from conch_ollama.sources.model_scope import fetch_from_modelscope
 from conch_ollama.sources.ollama_store import StoredModel, find_model
 
 Hub = Literal["huggingface", "modelscope"]
@@ -105,6 +103,9 @@ def _from_hub(given: str, hub: Hub, revision: str | None, weights: bool = True) 
     if at and revision and at != revision:
         raise UsageError(f"two revisions of {repo} are named: {at} and {revision}", hint="name one")
     wanted = revision or at or None
+    from conch_ollama.sources.hub import Snapshot, fetch_snapshot  # numpy comes with them
+    from conch_ollama.sources.model_scope import fetch_from_modelscope
+
     found: Snapshot = (
         fetch_from_modelscope(repo, wanted) if hub == "modelscope" else fetch_snapshot(repo, wanted, weights=weights)
     )
@@ -134,7 +135,7 @@ def _from_path(path: Path, revision: str | None) -> Base:
         raise NotFoundError(f"{path} is not there", hint="check the path")
     _refuse_revision(str(path), revision)
     with PositionalFile(path) as file:
-        if file.read(0, min(4, file.size)).tobytes() == b"GGUF" or path.suffix.lower() == ".gguf":
+        if file.read_bytes(0, min(4, file.size)) == b"GGUF" or path.suffix.lower() == ".gguf":
             return _gguf(path, name=path.stem, origin="file")
     if path.suffix in (".safetensors", ".json", ".bin"):
         raise UsageError(f"{path} is one file of a model", hint=f"give the folder: {path.parent}")

@@ -16,7 +16,8 @@ import pytest
 
 from conch_ollama.errors import ConchError, HubError, NoSpaceError, NotFoundError, QuantizedBaseError
 from conch_ollama.sources.folder import HuggingFaceFolder
-from conch_ollama.sources.hub import fetch_snapshot, is_hub_id
+from conch_ollama.sources.hub import fetch_snapshot
+from conch_ollama.sources.hub_cache import is_hub_id
 from tests.sources.hub_server import HubServer, Repository
 from tests.sources.model_folders import f32, write_folder
 
