@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from conch_ollama.runtimes.llama_models import LlamaCppModel
@@ -101,6 +102,24 @@ def test_logarithms_in_ollamas_dialect(real: RunningShim) -> None:
     assert [t["token"] for t in bare["logprobs"]] == [t["token"] for t in raw["logprobs"]]
     assert {tuple(t) for t in bare["logprobs"] + templated["logprobs"]} == {("token", "logprob", "bytes")}
     assert "logprobs" not in generate(real).json()
+
+
+def test_logarithms_of_plain_completions_have_the_shape_of_such(real: RunningShim) -> None:
+    client = openai.OpenAI(base_url=f"{real.url}/v1", api_key="any", max_retries=0)
+    asked: Any = {"model": "smol", "prompt": "The sky is", "max_tokens": 4, "temperature": 0, "logprobs": 2}
+    choice = client.completions.create(**asked).choices[0]
+    told = choice.logprobs
+    assert told is not None
+    assert "".join(told.tokens or ()) == choice.text
+    assert told.text_offset == [choice.text.index(token) for token in told.tokens or ()]
+    for token, value, near in zip(told.tokens or (), told.token_logprobs or (), told.top_logprobs or (), strict=True):
+        assert len(near) == 2
+        assert near[token] == value
+    pieces = [chunk.choices[0].logprobs for chunk in client.completions.create(**asked, stream=True) if chunk.choices]
+    streamed = [piece for piece in pieces if piece is not None]
+    assert [token for piece in streamed for token in piece.tokens or ()] == told.tokens
+    assert [offset for piece in streamed for offset in piece.text_offset or ()] == told.text_offset
+    assert client.completions.create(**asked | {"logprobs": None}).choices[0].logprobs is None
 
 
 @pytest.mark.bad_input("prompts of Ollama's dialect that can't be made")

@@ -1,8 +1,9 @@
-"""Log probabilities of tokens, from OpenAI's shapes to Ollama's. Pure."""
+"""Log probabilities of tokens: OpenAI's two shapes, that of chats and that of plain completions, and Ollama's. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 
@@ -39,3 +40,19 @@ def _token(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bare(token: str, value: Any) -> dict[str, Any]:
     return {"token": token, "logprob": value or 0.0, "bytes": list(token.encode("utf-8", "replace"))}
+
+
+def plain_logprobs(found: Mapping[str, Any] | None, offset: int = 0) -> dict[str, Any] | None:
+    """Those of a plain completion, which llama.cpp tells in the shape of chats. `offset`: characters said before."""
+    if found is None or not isinstance(found.get("content"), list):
+        return None if found is None else dict(found)
+    tokens = [str(one.get("token", "")) for one in found["content"]]
+    return {
+        "tokens": tokens,
+        "token_logprobs": [one.get("logprob") for one in found["content"]],
+        "top_logprobs": [
+            {str(other.get("token", "")): other.get("logprob") for other in one.get("top_logprobs") or ()}
+            for one in found["content"]
+        ],
+        "text_offset": list(accumulate(map(len, tokens[:-1]), initial=offset)) if tokens else [],
+    }

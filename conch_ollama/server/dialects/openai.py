@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.server.dialects.logprobs import plain_logprobs
 
 _CREATED = re.compile(rb'"created": ?(\d+)')
 _MODEL = re.compile(rb'"model": ?"(?:[^"\\]|\\.)*"')
@@ -43,12 +44,17 @@ class Rewriter:
         self._rename: tuple[bytes, bytes] | None = None
         self._first: dict[str, Any] | None = None
         self._created = b""
+        self._plain = False
+        self._said: dict[int, int] = {}
 
     def chunks(self, chunk: Chunk) -> Iterator[bytes]:
         """The JSON of the chunks to send for one chunk of the runtime."""
         raw = chunk.raw
         if self._first is None:
             self._begin(chunk)
+        if self._plain and b'"logprobs":{' in raw:
+            chunk = Chunk.of(chunk.data | {"choices": [self._told(choice) for choice in chunk.data["choices"]]})
+            raw = chunk.raw
         if b'"usage"' in raw or b'_content":null' in raw or b'_content":""' in raw:
             for data in self._moved(chunk.data):
                 yield self._fitted(compact(data))
@@ -58,6 +64,7 @@ class Rewriter:
     def _begin(self, chunk: Chunk) -> None:
         self._first = data = chunk.data
         self._created = str(int(data.get("created") or 0)).encode()
+        self._plain = data.get("object") == "text_completion"
         found = _MODEL.search(chunk.raw)
         if found is not None and data.get("model") != self._model:
             self._rename = (found[0], b'"model":' + compact(self._model))
@@ -71,6 +78,14 @@ class Rewriter:
         if self._reasoning is not None and b'"reasoning_content":' in raw:
             raw = raw.replace(b'"reasoning_content":', self._reasoning + b":")
         return raw
+
+    def _told(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """A choice of a plain completion with its logarithms in the shape of such."""
+        index = int(choice.get("index") or 0)
+        made = plain_logprobs(choice.get("logprobs"), self._said.get(index, 0))
+        if made and made.get("text_offset"):
+            self._said[index] = made["text_offset"][-1] + len(made["tokens"][-1])
+        return choice | {"logprobs": made}
 
     def _moved(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         usage = data.get("usage")
@@ -194,7 +209,7 @@ class Whole:
             {
                 "index": index,
                 "text": "".join(choice.text) or "".join(choice.content),
-                "logprobs": choice.logprobs,
+                "logprobs": plain_logprobs(choice.logprobs),
                 "finish_reason": choice.finish or "stop",
             }
             for index, choice in sorted(self.choices.items())
