@@ -31,6 +31,10 @@ _OPTIONS = {
     "seed": "seed",
     "stop": "stop",
 }
+#: Kinds of a message's parts: OpenAI's, those of its newer dialect, Anthropic's.
+_MEDIA = frozenset(
+    {"image_url", "input_audio", "input_video", "file", "input_image", "input_file", "image", "document"}
+)
 #: Ours or Ollama's, never llama.cpp's; `lora` is chosen by the model's name, not by the client.
 _OURS = frozenset({"think", "keep_alive", "options", "lora", "model", "stream", "stream_options"})
 
@@ -45,7 +49,7 @@ def chat_request(
     """Body of /v1/chat/completions. `options`: the model's Modelfile parameters, for what the request leaves open."""
     request = _request(body, options, lora)
     messages = checked_messages(request.get("messages"))
-    _refuse_media(messages)
+    refuse_media(messages)
     if system and messages[0]["role"] != "system":
         request["messages"] = [{"role": "system", "content": system}, *messages]
     think = body.get("think")
@@ -117,11 +121,11 @@ def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
-    """llama.cpp without a projector calls an image its own fault (HTTP 500)."""
-    for message in messages:
-        content = message.get("content")
+def refuse_media(messages: Any) -> None:
+    """llama.cpp without a projector calls an image its own fault (HTTP 500). `messages` of any of its dialects."""
+    for message in messages if isinstance(messages, list) else []:
+        content = message.get("content") if isinstance(message, Mapping) else None
         for part in content if isinstance(content, list) else []:
             kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(kind, str) and kind in {"image_url", "input_audio", "input_video", "file"}:
+            if isinstance(kind, str) and kind in _MEDIA:
                 raise RuntimeRefusedError(f"this model takes text only, not {kind}")

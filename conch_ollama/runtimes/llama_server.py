@@ -15,7 +15,7 @@ from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefused
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.durations import keep_alive_seconds
 from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, pieces, whole
-from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
+from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode, refuse_media
 from conch_ollama.runtimes.llama_chunks import chat_chunks, completion_chunks, with_name
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
 from conch_ollama.runtimes.llama_infill import infill_chunks, infill_request
@@ -85,9 +85,7 @@ class LlamaCppRuntime:
 
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
-        if body.get("tools") and body.get("tool_choice") != "none" and "tools" not in entry.facts.card.capabilities:
-            # llama.cpp would leave them out without a word, even those that must be called.
-            raise RuntimeRefusedError(f"{model} does not support tools: its chat template has no place for them")
+        _refuse_tools(entry, body)
         request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
         async with contextlib.aclosing(self._stream(entry, body, CHAT, request)) as data:
             async for chunk in chat_chunks(data, ALIAS, model):
@@ -147,6 +145,9 @@ class LlamaCppRuntime:
         entry = self._entry(model)
         if path not in _FORWARDED:
             raise NotSupportedError(f"llama.cpp has no {path}")
+        _refuse_tools(entry, body)
+        for messages in (body.get("messages"), body.get("input")):
+            refuse_media(messages)
         request = {**body, "model": model}
         if entry.lora is not None:
             request["lora"] = entry.lora
@@ -231,3 +232,11 @@ class LlamaCppRuntime:
             stack.callback(answer.close)
             async for piece in pieces(worker, answer):
                 yield piece
+
+
+def _refuse_tools(entry: Planned, body: Body) -> None:
+    """llama.cpp leaves out what a template has no place for without a word, even tools that must be called."""
+    if not body.get("tools") or body.get("tool_choice") in ("none", {"type": "none"}):
+        return
+    if "tools" not in entry.facts.card.capabilities:
+        raise RuntimeRefusedError(f"{entry.model.name} does not support tools: its chat template has no place for them")

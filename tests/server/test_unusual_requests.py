@@ -112,7 +112,25 @@ def test_tools_are_not_left_out_without_a_word(real: RunningShim) -> None:
     asked = {"model": "smol", "messages": [{"role": "user", "content": "hi"}], "tools": [tool], "max_tokens": 2}
     by_openai = real.client.post("/v1/chat/completions", json=asked | {"tool_choice": "required"})
     by_ollama = real.client.post("/api/chat", json=asked)
-    for answer in (by_openai, by_ollama):
+    by_anthropic = real.client.post("/v1/messages", json=asked)
+    for answer in (by_openai, by_ollama, by_anthropic):
         assert answer.status_code == 400
         assert "smol does not support tools" in answer.text
     assert real.client.post("/v1/chat/completions", json=asked | {"tool_choice": "none"}).status_code == 200
+
+
+@pytest.mark.bad_input("a picture for a model that reads text only, in each dialect")
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/v1/chat/completions", {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}),
+        ("/v1/messages", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}),
+        ("/v1/responses", {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}),
+    ],
+)
+def test_pictures_are_the_requests_fault(real: RunningShim, path: str, part: dict[str, Any]) -> None:
+    messages = "input" if path == "/v1/responses" else "messages"
+    body = {"model": "smol", "max_tokens": 3, messages: [{"role": "user", "content": [part]}]}
+    answer = real.client.post(path, json=body)
+    assert answer.status_code == 400
+    assert f"takes text only, not {part['type']}" in answer.json()["error"]["message"]
