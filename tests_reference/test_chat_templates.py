@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from conch_ollama.chat_template.case import WORK
 from conch_ollama.chat_template.conversations import CONVERSATIONS, Conversation, random_conversations
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.jinja_limits import UNITS_PER_RENDERING
 from conch_ollama.errors import BadTemplateError
 from tests.chat_template.references import MOMENT, Reference, index, source
+from tests.chat_template.test_hostile import proof_work
 from tests_reference.oracle import real_tokenizer
 from tests_reference.packaged_templates import packaged
 
@@ -74,6 +77,14 @@ def test_hermes_with_tools_renders_the_second_of_its_templates(version: str) -> 
     assert len(chats) >= 4
     for one in chats:
         assert rendered(reference.template(), one, {}) == rendered(theirs, one, {}) is not None
+
+
+@pytest.mark.parametrize("name", ["Kimi-K3", "google-gemma-4-31B-it", "Reka-Edge", "GigaChat3-10B-A1.8B"])
+def test_the_proofs_of_the_heaviest_templates_have_room(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    jinja = JinjaTemplate(packaged(name), bos_token="<s>", eos_token="</s>")
+    purse = proof_work(jinja, "<s>", monkeypatch)
+    assert 1.3 * purse.spent < WORK
+    assert 2 * purse.spent < UNITS_PER_RENDERING * purse.renderings
 
 
 @pytest.mark.parametrize("name", [name for name in PACKAGED if index()[name].package.startswith("npm:")])

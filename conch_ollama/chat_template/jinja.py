@@ -14,7 +14,7 @@ from typing import Any, cast
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
 
 from conch_ollama.chat_template.jinja_environment import RefusedError, environment, strftime_now
-from conch_ollama.chat_template.jinja_limits import STOPPED, BoundedContext, LimitError
+from conch_ollama.chat_template.jinja_limits import STOPPED, BoundedContext, LimitError, Purse
 from conch_ollama.errors import BadTemplateError, TemplateRefusedError
 
 Message = Mapping[str, Any]
@@ -55,7 +55,7 @@ class JinjaTemplate:
                 f"chat template (Jinja): {len(source)} characters of source, {LONGEST_SOURCE} are allowed"
             )
         self._now = now
-        self._purse: list[int] | None = None
+        self._purse: Purse | None = None
         made = environment()
         try:
             self._template = made.from_string(source)
@@ -77,13 +77,13 @@ class JinjaTemplate:
         """The same template with so many units of work (see jinja_limits.py) for all its renderings together, those of
         its copies too. Once they are spent each fails."""
         metered = copy.copy(self)
-        metered._purse = [units]
+        metered._purse = Purse(units)
         return metered
 
     @property
     def is_spent(self) -> bool:
         """Whether the work that was given to all renderings together is spent."""
-        return self._purse is not None and self._purse[0] < 0
+        return self._purse is not None and self._purse.is_empty
 
     def render(
         self,
@@ -140,7 +140,7 @@ class JinjaTemplate:
             raise BadTemplateError(f"chat template (Jinja) fails: {type(err).__name__}: {_shortened(err)}") from err
         finally:
             if self._purse is not None:
-                self._purse[0] -= allowed - context.left[0]
+                self._purse.pay(allowed - context.left[0])
 
     def _mark_final(self, chat: list[dict[str, Any]]) -> str:
         """Puts a tag behind the last message's text, and returns that text."""

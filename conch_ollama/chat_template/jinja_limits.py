@@ -14,13 +14,17 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, Undefined
 
 #: Units for one rendering, and more for a long conversation or many tools: half a second at the worst. 2,000 are usual,
-#: and 25,000 the most that a known template spends on a conversation of the proof.
+#: and 52,000 the most that a known template spends on a conversation of the proof.
 BUDGET = 1_000_000
 UNITS_PER_MESSAGE = 3_000
 UNITS_PER_TOOL = 20_000
 UNITS_PER_CHARACTER = 2
 #: What a rendering that was stopped costs where all renderings together have a budget: few are waited for.
 STOPPED = 8_000_000
+#: Of renderings together: what the first may spend, and each more. The most that a published template spends is 6,000
+#: on average and 52,000 on one, so a template that is slow for every conversation is known after a few.
+UNITS_TO_BEGIN = 2_000_000
+UNITS_PER_RENDERING = 20_000
 #: Characters that a value may have, and more if the conversation itself has them; sixteen count as one element.
 LARGEST = 1 << 22
 LARGEST_INTEGER_BITS = 1 << 14
@@ -33,6 +37,23 @@ _LEAVES = frozenset((bool, float, type(None), range, Undefined))
 
 class LimitError(SecurityError):
     """The template asks for more than it is given; the message names what."""
+
+
+class Purse:
+    """What all renderings of a template may spend together: `units`, and not much more than usual on average."""
+
+    def __init__(self, units: int) -> None:
+        self.units = units
+        self.spent = self.renderings = 0
+
+    def pay(self, units: int) -> None:
+        """For one rendering."""
+        self.spent += units
+        self.renderings += 1
+
+    @property
+    def is_empty(self) -> bool:
+        return self.spent > min(self.units, UNITS_TO_BEGIN + UNITS_PER_RENDERING * self.renderings)
 
 
 class BoundedContext(Context):

@@ -19,7 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conch_ollama.chat_template.case import WORK
 from conch_ollama.chat_template.jinja import JinjaTemplate
+from conch_ollama.chat_template.jinja_limits import UNITS_PER_RENDERING, UNITS_TO_BEGIN, Purse
+from conch_ollama.chat_template.prove import best_template
 from conch_ollama.errors import BadTemplateError
 from tests.chat_template.hostile import GO, JINJA
 from tests.chat_template.references import index
@@ -177,6 +180,56 @@ def test_a_proof_ends_too(worker: Worker, condition: str) -> None:
 
 
 @pytest.mark.bad_input("a Jinja template that is slow for every conversation")
-def test_a_slow_template_is_not_asked_for_ever(worker: Worker) -> None:
-    source = "{% for i in range(9999) %}{% endfor %}{% for m in messages %}<{{ m.content }}>{% endfor %}"
-    _check(worker.answer("proof", source), "does too much", seconds=5 * SECONDS)
+@pytest.mark.parametrize(
+    "work",
+    [
+        "{% for i in range(9999) %}{% endfor %}",
+        "{% for i in range(900) %}{% for k in range(900) %}{% endfor %}{% endfor %}",
+        "{% for i in range(300) %}{% set x = (messages | tojson * 9) | replace('e', 'ee') | upper %}{% endfor %}",
+        "{% for i in range(100) %}{% set x = range(2000) | map('string') | sort | join %}{% endfor %}",
+    ],
+    ids=["a loop", "loops in one another", "long texts", "lists"],
+)
+def test_a_slow_template_is_not_asked_for_ever(worker: Worker, work: str) -> None:
+    source = work + "{% for m in messages %}<{{ m.content }}>{% endfor %}"
+    _check(worker.answer("proof", source), "does too much")
+
+
+@pytest.mark.parametrize("name", shortened(index(), ("minicpm5", "apertus")))
+def test_the_proofs_of_the_models_own_templates_have_room(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty parts of a hundred at least, and on average they need less than half of what a rendering may."""
+    purse = proof_work(index()[name].template(), index()[name].bos_token, monkeypatch)
+    assert purse.renderings > 400
+    assert 1.3 * purse.spent < WORK
+    assert 2 * purse.spent < UNITS_PER_RENDERING * purse.renderings
+
+
+def test_what_renderings_may_spend_together() -> None:
+    purse = Purse(UNITS_TO_BEGIN + 4 * UNITS_PER_RENDERING)
+    purse.pay(UNITS_TO_BEGIN + UNITS_PER_RENDERING)
+    assert not purse.is_empty
+    purse.pay(UNITS_PER_RENDERING + 1)
+    assert purse.is_empty  # more than usual
+    purse.pay(0)
+    assert not purse.is_empty
+    for _ in range(3):
+        purse.pay(UNITS_PER_RENDERING)
+    assert purse.is_empty  # all of it
+    assert purse.renderings == 6
+
+
+def proof_work(jinja: JinjaTemplate, bos_token: str, monkeypatch: pytest.MonkeyPatch) -> Purse:
+    """What the renderings of a whole proof spent."""
+    purses: list[Purse] = []
+    within = JinjaTemplate.within
+
+    def watched(template: JinjaTemplate, units: int) -> JinjaTemplate:
+        metered = within(template, units)
+        assert metered._purse is not None
+        purses.append(metered._purse)
+        return metered
+
+    monkeypatch.setattr(JinjaTemplate, "within", watched)
+    best_template(jinja, add_bos=bool(bos_token), bos_token=bos_token)
+    (purse,) = purses
+    return purse
