@@ -19,8 +19,8 @@ from conch_ollama.errors import BadTemplateError
 
 T = TypeVar("T")
 DATE = "date"
-#: Units of work (`jinja_limits.py`) for all renderings of a proof. The heaviest template in llama.cpp's sources, that of
-#: Kimi-K3, needs two thirds of it.
+#: Units of work (`jinja_limits.py`) for all renderings of a proof. Kimi-K3's template, the heaviest in llama.cpp's
+#: sources, needs two thirds of it.
 WORK = 30_000_000
 
 

@@ -204,18 +204,22 @@ def test_the_proofs_of_the_models_own_templates_have_room(name: str, monkeypatch
     assert 2 * purse.spent < UNITS_PER_RENDERING * purse.renderings
 
 
-def test_what_renderings_may_spend_together() -> None:
+@pytest.mark.parametrize(
+    ("paid", "empty"),
+    [
+        ([UNITS_TO_BEGIN + UNITS_PER_RENDERING], False),
+        ([UNITS_TO_BEGIN + UNITS_PER_RENDERING + 1], True),  # the first of a slow template
+        ([UNITS_TO_BEGIN, 2 * UNITS_PER_RENDERING], False),
+        ([UNITS_TO_BEGIN, 2 * UNITS_PER_RENDERING + 1], True),  # too much on average
+        ([UNITS_TO_BEGIN, 0, 0, 0, 4 * UNITS_PER_RENDERING], False),
+        ([UNITS_TO_BEGIN, 0, 0, 0, 4 * UNITS_PER_RENDERING, 1], True),  # all of it
+    ],
+)
+def test_what_renderings_may_spend_together(paid: list[int], empty: bool) -> None:
     purse = Purse(UNITS_TO_BEGIN + 4 * UNITS_PER_RENDERING)
-    purse.pay(UNITS_TO_BEGIN + UNITS_PER_RENDERING)
-    assert not purse.is_empty
-    purse.pay(UNITS_PER_RENDERING + 1)
-    assert purse.is_empty  # more than usual
-    purse.pay(0)
-    assert not purse.is_empty
-    for _ in range(3):
-        purse.pay(UNITS_PER_RENDERING)
-    assert purse.is_empty  # all of it
-    assert purse.renderings == 6
+    for units in paid:
+        purse.pay(units)
+    assert purse.is_empty == empty
 
 
 def proof_work(jinja: JinjaTemplate, bos_token: str, monkeypatch: pytest.MonkeyPatch) -> Purse:
