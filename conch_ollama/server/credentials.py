@@ -72,16 +72,16 @@ def presented_secret(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
 
 def client_address(peer: str | None, forwarded: Sequence[bytes], proxies: Sequence[Network]) -> Address | None:
     """The client's own address: the peer's, unless that is a trusted proxy; then the last in X-Forwarded-For that is
-    none of them. What stands further left anybody could have written."""
+    none of them. What stands further left anybody could have written. None where the proxy wrote what is no address:
+    then it is not known, and the proxy's own, which may be trusted, would be the wrong one."""
     address = parse_address(peer) if peer else None
     if not proxies or not within(address, proxies):
         return address
     hops = [part.strip() for line in forwarded for part in line.decode("latin-1").split(",")]
-    for hop in reversed(hops):
-        found = parse_address(hop.removeprefix("[").partition("]")[0])
-        if found is None:
+    for hop in filter(None, reversed(hops)):
+        # Some write the port too: [2001:db8::1]:443, 10.1.2.3:443.
+        bare = hop.partition(":")[0] if hop.count(":") == 1 else hop.removeprefix("[").partition("]")[0]
+        address = parse_address(bare)
+        if address is None or not within(address, proxies):
             return address
-        address = found
-        if not within(found, proxies):
-            return found
     return address

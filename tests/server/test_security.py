@@ -289,6 +289,9 @@ def test_client_address() -> None:
     assert found("::ffff:127.0.0.1", b"9.9.9.9, 172.16.0.1") == "9.9.9.9"
     assert found("127.0.0.1", b"8.8.8.8", b"9.9.9.9") == "9.9.9.9"
     assert found("127.0.0.1", b"[2001:db8::1]") == "2001:db8::1"
+    assert found("127.0.0.1", b"[2001:db8::1]:443, 172.16.0.1:80") == "2001:db8::1"
+    assert found("127.0.0.1", b"9.9.9.9:51234") == "9.9.9.9"
+    assert found("127.0.0.1", b"9.9.9.9, unknown") == "None", "the proxy's own address is not the client's"
 
 
 @pytest.mark.bad_input("a Host that is a rebound name")
