@@ -102,6 +102,9 @@ async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIte
         raise
     finally:
         tally.total_s = time.perf_counter() - tally.clock
+        if tally.usage is None and not tally.completion_tokens:
+            # The runtime did not come to tell. Its first piece holds the role only, each of the others about a token.
+            tally.completion_tokens = max(0, tally.chunks - 1)
         shim.answered(job, kept)
 
 
