@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +69,15 @@ def test_a_worker_that_is_gone_is_a_failed_runtime(path: Path) -> None:
         worker._process.kill()
         with pytest.raises(RuntimeFailedError, match="does not come to an end"):
             worker.apply_template([HI])
+
+
+def test_one_connection_serves_one_question_after_another_and_is_made_anew_when_it_was_dropped(path: Path) -> None:
+    with LlamaCppWorker(path, num_ctx=256, threads=1) as worker:
+        worker.apply_template([HI])
+        (door,) = worker._doors
+        assert worker.tokenize("Hi")
+        assert worker._doors == [door]
+        assert door.sock is not None
+        door.sock.shutdown(socket.SHUT_RDWR)
+        assert worker.apply_template([HI]) == "<user>Hi<assistant>"
+        assert worker._doors != [door]
