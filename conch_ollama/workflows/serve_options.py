@@ -35,6 +35,7 @@ def plan_command(
     **given: Any,
 ) -> tuple[ServePlan, Reread | None]:
     """The plan, and how to read a changed one where there is a configuration. Raises UsageError, BadConfigError."""
+    limit = byte_count(memory)
     if config is not None:
         from conch_ollama.workflows.serve_config import ConfigFile
 
@@ -53,7 +54,6 @@ def plan_command(
         }
         if unheard := [option for option, value in of_models.items() if value is not None]:
             raise UsageError(f"{', '.join(unheard)}: with --config it stands at each model, in the configuration")
-        limit = byte_count(memory)
 
         def overlay(plan: ServePlan) -> ServePlan:
             return dataclasses.replace(
@@ -82,7 +82,9 @@ def plan_command(
         gpu_layers=gpu_layers,
         keep_alive=seconds(keep_alive),
     )
-    return dataclasses.replace(plan, memory=byte_count(memory)), None
+    if limit is not None and not plan.llama:
+        raise UsageError("--memory: only for models that llama.cpp serves here", hint="conch serve out/")
+    return dataclasses.replace(plan, memory=limit), None
 
 
 def seconds(text: str | int | float | None) -> float | None:

@@ -239,6 +239,7 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
         (str(folder / "model.gguf"), None, {"memory": "0GB"}),
         (None, folder / "conch.toml", {"num_ctx": 512}),
         ("qwen3:8b", None, {"num_ctx": 512}),
+        ("qwen3:8b", None, {"memory": "4GB"}),
         (None, None, {"upstream": ["http://x/v1"], "keep_alive": "5m"}),
         (None, folder / "conch.toml", {"runtime": "ollama"}),
     ):
