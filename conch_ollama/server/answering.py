@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conch_ollama.server.shim import Shim
 
 #: What /v1/responses and /v1/messages call their usage, and how much of an answer's end may hold it.
-_COUNTS = re.compile(rb'"(input|output)_tokens": ?(\d+)')
+_COUNTS = re.compile(rb'"((?:cache_read_|cache_creation_)?input|output)_tokens": ?(\d+)')
 _TAIL = 64 * 1024
 Listener = Callable[[Chunk], Awaitable[None]]
 
@@ -141,8 +141,9 @@ async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awai
                     clock.reschedule(asyncio.get_running_loop().time() + limits.total_s)
                 tail = (tail + piece)[-_TAIL:]
                 await write(piece)
-        for name, count in _COUNTS.findall(tail):  # the last ones hold
-            setattr(job.tally, "prompt_tokens" if name == b"input" else "completion_tokens", int(count))
+        counts = {name: int(count) for name, count in _COUNTS.findall(tail)}  # the last ones hold
+        job.tally.completion_tokens = counts.pop(b"output", 0)
+        job.tally.prompt_tokens = sum(counts.values())  # Anthropic's `input` is without what was read before
 
 
 async def _listen(job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None) -> None:

@@ -150,5 +150,5 @@ def texts(body: Mapping[str, Any], chunks: Iterable[Chunk]) -> dict[str, Any]:
     for chunk in chunks:
         whole.add(chunk)
     choice = whole.choice()
-    asked = body.get("messages", body.get("prompt"))
+    asked = next((body[name] for name in ("messages", "prompt", "input") if name in body), None)
     return {"asked": asked, "said": "".join(choice.content) or "".join(choice.text), "thought": "".join(choice.thought)}

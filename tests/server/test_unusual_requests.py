@@ -134,3 +134,16 @@ def test_pictures_are_the_requests_fault(real: RunningShim, path: str, part: dic
     answer = real.client.post(path, json=body)
     assert answer.status_code == 400
     assert f"takes text only, not {part['type']}" in answer.json()["error"]["message"]
+
+
+def test_what_was_read_before_counts_as_tokens_of_the_prompt(real: RunningShim) -> None:
+    def read() -> float:
+        lines = real.client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("conch_tokens_in_total"))
+
+    asked = {"model": "smol", "max_tokens": 2, "messages": [{"role": "user", "content": "Say hi."}]}
+    usage = real.client.post("/v1/chat/completions", json=asked).json()["usage"]
+    before = read()
+    answer = real.client.post("/v1/messages", json=asked).json()
+    assert answer["usage"]["input_tokens"] < usage["prompt_tokens"], "nothing was read before"
+    assert read() - before == usage["prompt_tokens"]

@@ -89,8 +89,11 @@ def test_audit(tmp_path: Path, with_texts: bool) -> None:
         headers = {"authorization": f"Bearer {key}", "x-request-id": "r-1"}
         answer = running.client.post("/v1/chat/completions", json=CHAT, headers=headers)
         assert answer.headers["x-request-id"] == "r-1"
+        running.client.post(
+            "/v1/responses", json={"model": "made", "input": "another secret question"}, headers=headers
+        )
     text = file.read_text(encoding="utf-8")
-    (line,) = map(json.loads, text.splitlines())
+    line, passed_on = map(json.loads, text.splitlines())
     assert (line["caller"], line["how"], line["request"], line["address"]) == ("ann", "key", "r-1", "127.0.0.1")
     assert (line["model"], line["result"], line["tokens_in"], line["tokens_out"]) == ("made", "ok", 7, 2)
     assert line["answer"] == answer.json()["id"]
@@ -98,6 +101,7 @@ def test_audit(tmp_path: Path, with_texts: bool) -> None:
     if with_texts:
         assert line["asked"] == CHAT["messages"]
         assert line["said"] == "100% ä%s"
+        assert passed_on["asked"] == "another secret question"
     else:
         assert "secret question" not in text
     assert file.stat().st_mode & 0o077 == 0
