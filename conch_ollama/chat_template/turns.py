@@ -105,6 +105,15 @@ def _inside(render: Render, question: Message, answer: Message, after: str) -> l
     return [whole[_shared(prompt, whole) :].rstrip().removesuffix(end.strip() or after.strip())]
 
 
+def last_end(jinja: JinjaTemplate) -> str:
+    """What follows an answer that is the last message; "" where the template refuses one."""
+    messages = [{"role": "user", "content": _ASKED}, {"role": "assistant", "content": _ANSWERED}]
+    try:
+        return jinja.render(messages, add_generation_prompt=False).rpartition(_ANSWERED)[2]
+    except BadTemplateError:
+        return ""
+
+
 def whole_turns(jinja: JinjaTemplate) -> tuple[str, ...]:
     """What the model writes in a turn, from the generation prompt on: an answer or a call, with a thought before it or
     none. Only where the template shows that it is all of a turn; its end may be missing."""
@@ -115,10 +124,9 @@ def whole_turns(jinja: JinjaTemplate) -> tuple[str, ...]:
 
     try:
         asked, prompt = render(), render(ask=True)
-        end = render({"content": _ANSWERED}).rpartition(_ANSWERED)[2].strip()
     except BadTemplateError:
         return ()
-    found = []
+    found, end = [], last_end(jinja).strip()
     for thought in _THOUGHTS:
         for answer in ({"content": _ANSWERED}, {"content": "", "tool_calls": [{**_CALL, "id": "call12345"}]}):
             try:

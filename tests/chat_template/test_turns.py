@@ -60,6 +60,7 @@ def test_gpt_oss_ends_at_return_alone() -> None:
     """`<|end|>` and `<|start|>` stand between analysis and answer."""
     of = index()["gpt-oss"]
     assert best_template(of.template(), add_bos=False, bos_token="").stops == ("<|return|>",)
+    assert _compiled(JinjaTemplate(of.template().source)).stops == ("<|return|>",)  # no EOS is known
     assert any("<|end|><|start|>assistant<|channel|>final" in turn for turn in whole_turns(of.template()))
 
 
@@ -67,6 +68,9 @@ def test_what_ends_a_part_of_a_turn_is_no_stop() -> None:
     jinja = JinjaTemplate(CHANNELS, eos_token="<|done|>")
     assert useful_stops(jinja, ("<|done|>", "<|over|>", "<|bot|>", "<|user|>")) == ("<|done|>", "<|user|>")
     assert _compiled(jinja).stops == ("<|done|>", "<|user|>")
+    assert _compiled(JinjaTemplate(CHANNELS)).stops == ("<|user|>",)
+    shared = CHANNELS.replace("'<|' + m.role + '|>'", "'<|bot|>' + m.role")  # the next question begins as an answer
+    assert _compiled(JinjaTemplate(shared)).stops == ("<|done|>",)
     whole = CHANNELS.replace("{%- if m.thinking %}", "{%- if false %}")  # without thoughts it is the end of a turn
     assert useful_stops(JinjaTemplate(whole), ("<|over|>", "<|bot|>")) == ("<|over|>", "<|bot|>")
 

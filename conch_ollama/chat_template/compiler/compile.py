@@ -21,7 +21,7 @@ from conch_ollama.chat_template.compiler.model import (
 )
 from conch_ollama.chat_template.compiler.probe import Probe
 from conch_ollama.chat_template.jinja import JinjaTemplate
-from conch_ollama.chat_template.turns import useful_stops
+from conch_ollama.chat_template.turns import last_end, useful_stops
 
 _SPECIAL = re.compile(r"<[|｜/]?[^<>\s]+[|｜]?>|\[/?[A-Z_]+\]")
 
@@ -41,22 +41,23 @@ def compile_template(
         return err.found
     return Compiled(
         emit(model, thinking="thinking" in jinja_capabilities(jinja.source)),
-        useful_stops(jinja, tuple(_stops(jinja, model))),
+        tuple(dict.fromkeys(_stops(jinja, model))),
         model.default_system,
         _features(model),
     )
 
 
 def _stops(jinja: JinjaTemplate, model: Model) -> Iterator[str]:
-    """The EOS, then what ends an answer and begins a question: special tokens if there are any, else the first line."""
-    found = [jinja.eos_token] if jinja.eos_token else []
-    between = model.between_turns.strip()
-    special = _SPECIAL.findall(between)
-    if special:
-        found += special[:2]
-    elif between:
-        found.append(between.split("\n", maxsplit=1)[0].strip())
-    yield from dict.fromkeys(found)
+    """The EOS, then what ends an answer and begins a question; the end of the last answer where that ends no turn."""
+    yield from [jinja.eos_token] if jinja.eos_token else []
+    ends = _marks(model.between_turns)
+    useful = useful_stops(jinja, ends)
+    yield from useful if useful or not ends else _marks(last_end(jinja))[:1]
+
+
+def _marks(text: str) -> list[str]:
+    """Two special tokens if there are any, else the first line."""
+    return _SPECIAL.findall(text)[:2] or [line.strip() for line in text.strip().splitlines()[:1]]
 
 
 def _features(model: Model) -> dict[str, str]:
