@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,31 +37,43 @@ class Rating:
     better: str | None = None
 
 
+def make_ready(path: Path) -> None:
+    """Make the file, so that it is told at the start if that can't be. Raises NotWritableError."""
+    with _opened(path):
+        pass
+
+
 def store(path: Path, rating: Rating) -> None:
     """Keep a rating; one caller's second rating of an answer takes the first one's place. Raises NotWritableError."""
+    with _opened(path) as database:
+        database.execute(
+            "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                rating.answer,
+                rating.caller,
+                time.time(),
+                rating.rating,
+                rating.model,
+                rating.version,
+                json.dumps(rating.asked, ensure_ascii=False),
+                rating.said,
+                rating.comment,
+                rating.better,
+            ),
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.touch(mode=0o600)
         with closing(sqlite3.connect(path, timeout=10)) as database, database:
             database.execute(_TABLE)
-            database.execute(
-                "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    rating.answer,
-                    rating.caller,
-                    time.time(),
-                    rating.rating,
-                    rating.model,
-                    rating.version,
-                    json.dumps(rating.asked, ensure_ascii=False),
-                    rating.said,
-                    rating.comment,
-                    rating.better,
-                ),
-            )
+            yield database
     except (OSError, sqlite3.Error) as err:
-        raise NotWritableError(f"{path}: the rating can't be kept: {err}") from err
+        raise NotWritableError(f"{path}: ratings can't be kept: {err}") from err
 
 
 def ratings(path: Path, *, model: str | None = None) -> Iterator[Rating]:

@@ -12,6 +12,7 @@ from conch_ollama.runtimes.protocol import Chunk, Health, Runtime
 from conch_ollama.server.as_text import Render
 from conch_ollama.server.audit import AuditLog
 from conch_ollama.server.credentials import Credentials
+from conch_ollama.server.feedback import make_ready
 from conch_ollama.server.leases import Leases
 from conch_ollama.server.metrics import LoadCollector, Metrics
 from conch_ollama.server.queue import ModelQueue
@@ -42,6 +43,8 @@ class Shim:
         self.metrics.registry.register(LoadCollector(self))
         self.audit = AuditLog(settings.audit)
         self.credentials = Credentials(settings.security)
+        if settings.feedback is not None:
+            make_ready(settings.feedback)
         self.recent = RecentAnswers()
         self.draining = False
 
@@ -85,6 +88,8 @@ class Shim:
         Credentials(settings.security)
         if settings.audit != self.settings.audit:
             AuditLog(settings.audit).close()
+        if settings.feedback is not None:
+            make_ready(settings.feedback)
 
     async def replace(self, settings: Settings, runtimes: Mapping[str, Runtime]) -> None:
         """Serve by a new configuration from the next request on; what no longer serves ends after its last answer."""

@@ -226,3 +226,15 @@ def test_a_configuration_that_changes_under_load_loses_no_answer(tmp_path: Path)
         while not old.closed:
             pass
         assert not new.closed
+
+
+@pytest.mark.bad_input("a file of ratings that can't be written")
+def test_ratings_where_they_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotWritableError, match="ratings can't be kept") as caught:
+        RunningShim({"made": MadeRuntime()}, Settings(feedback=tmp_path / "file" / "ratings.sqlite")).__enter__()
+    assert caught.value.code == "not-writable"
+    with RunningShim({"made": MadeRuntime()}) as running:
+        with pytest.raises(NotWritableError):
+            running.shim.check(Settings(feedback=tmp_path / "file" / "ratings.sqlite"))
+        assert running.client.post("/v1/chat/completions", json=CHAT).is_success
