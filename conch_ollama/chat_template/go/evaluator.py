@@ -144,20 +144,8 @@ class Evaluator:
 
     def _constant(self, node: nodes.Number) -> Value:
         if node.constant is None:
-            node.constant = self._constant_of(node)
+            raise self.error(node, f"{node.text} overflows int")
         return node.constant
-
-    def _constant_of(self, node: nodes.Number) -> int | float | complex:
-        value = node.value
-        looks_float = any(char in node.text for char in ".eEpP")
-        hexadecimal = node.text[:2] in ("0x", "0X") and not any(char in node.text for char in "pP")
-        if node.is_complex and isinstance(value, complex):
-            return value
-        if looks_float and node.is_float and not hexadecimal and not node.text.startswith("'"):
-            return float(value.real)
-        if node.is_int:
-            return int(value.real)
-        raise self.error(node, f"{node.text} overflows int")
 
     # -- fields
 

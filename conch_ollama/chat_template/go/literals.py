@@ -103,6 +103,18 @@ def parse_complex(text: str) -> Parsed:
     return _complex(complex(_parse_float(text[:cut]), _parse_float(text[cut:-1])))
 
 
+def untyped_constant(text: str, parsed: Parsed) -> int | float | complex | None:
+    """What a number is where no type is asked for; None for an int that fits none."""
+    value = parsed.value
+    if parsed.is_complex and isinstance(value, complex):
+        return value
+    looks_float = any(char in text for char in ".eEpP")
+    hexadecimal = text[:2] in ("0x", "0X") and not any(char in text for char in "pP")
+    if looks_float and parsed.is_float and not hexadecimal:
+        return float(value.real)
+    return int(value.real) if parsed.is_int else None
+
+
 def _complex(value: complex) -> Parsed:
     is_float = value.imag == 0
     is_int = is_float and value.real.is_integer() and -(2.0**63) <= value.real < 2.0**63

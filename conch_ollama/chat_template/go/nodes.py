@@ -36,8 +36,8 @@ class Nil(Node):
 
 @dataclass(slots=True)
 class Number(Node):
-    """A constant. `is_*` say which Go types it fits; `value` is what it is where no type is asked for; `constant`: as
-    the evaluator took it the first time."""
+    """A constant. `is_*` say which Go types it fits; `value` is the number, and `constant` what it is where no type is
+    asked for: None where that would be an int and it fits none."""
 
     text: str
     value: int | float | complex
@@ -45,7 +45,7 @@ class Number(Node):
     is_uint: bool
     is_float: bool
     is_complex: bool
-    constant: int | float | complex | None = None
+    constant: int | float | complex | None
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from conch_ollama.chat_template.go import nodes
 from conch_ollama.chat_template.go.lexer import Kind, Lexer, Token
-from conch_ollama.chat_template.go.literals import parse_complex, parse_number, unquote, unquote_char
+from conch_ollama.chat_template.go.literals import parse_complex, parse_number, unquote, unquote_char, untyped_constant
 from conch_ollama.errors import BadTemplateError
 
 _OPERANDS = frozenset(
@@ -205,9 +205,10 @@ class PipelineParser:
     def _number(self, token: Token) -> nodes.Number:
         try:
             if token.kind is Kind.CHAR_CONSTANT:
-                return nodes.Number(token.line, token.text, unquote_char(token.text), True, True, True, False)
+                value = unquote_char(token.text)
+                return nodes.Number(token.line, token.text, value, True, True, True, False, value)
             parsed = parse_complex(token.text) if token.kind is Kind.COMPLEX else parse_number(token.text)
         except ValueError as err:
             raise self.error(str(err)) from err
         kinds = (parsed.is_int, parsed.is_uint, parsed.is_float, parsed.is_complex)
-        return nodes.Number(token.line, token.text, parsed.value, *kinds)
+        return nodes.Number(token.line, token.text, parsed.value, *kinds, untyped_constant(token.text, parsed))
