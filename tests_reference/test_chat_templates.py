@@ -36,7 +36,7 @@ def real(reference: Reference, text: str) -> JinjaTemplate:
 
 
 def rendered(template: JinjaTemplate, one: Conversation, options: dict[str, Any]) -> str | None:
-    given = {} if one.think is None else {"enable_thinking": one.think}
+    given: dict[str, Any] = {} if one.think is None else {"enable_thinking": one.think}
     given |= options
     try:
         return template.render(one.messages, tools=one.tools, continue_final_message=one.is_prefill, **given)
