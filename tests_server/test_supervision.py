@@ -1,4 +1,4 @@
-"""The supervised runtime where it takes longer: room for models, crash on crash, closing, models exchanged."""
+"""The supervised runtime where it takes longer: crash on crash, workers that hang, closing, models exchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 
 from conch_ollama.errors import RuntimeBusyError, RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
-from conch_ollama.runtimes.worker_room import Room
 from tests.parts.scripted_gguf import scripted_gguf
 from tests.runtimes.places import HI, TEXT, collect, text_of
 from tests.runtimes.supervised import LONG, get, model, run, say, until, workers
@@ -29,51 +28,6 @@ def test_one_who_leaves_while_it_loads_takes_nothing_along(gguf: Path) -> None:
         assert worker.users == 0
 
     run(work, model(gguf))
-
-
-def test_room_is_made_for_another_model(gguf: Path, tmp_path: Path) -> None:
-    other = shutil.copy(gguf, tmp_path / "other.gguf")
-
-    async def work(runtime: LlamaCppRuntime) -> None:
-        most = 0
-
-        async def watch() -> None:
-            nonlocal most
-            while True:
-                most = max(most, len(workers(runtime)))
-                await asyncio.sleep(0.005)
-
-        watching = asyncio.create_task(watch())
-        # Both wanted at once, again and again, and room for one: each waits for the other's answers to end.
-        answers = await asyncio.gather(*(say(runtime, name) for name in ("a", "b", "a", "b")))
-        answers += [await say(runtime, name) for name in ("a", "b")]
-        watching.cancel()
-        assert set(answers) == {TEXT}
-        assert most == 1
-
-    run(work, model(gguf, "a"), model(Path(other), "b"), max_loaded=1)
-
-
-def test_memory_is_a_limit(gguf: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copy(gguf, tmp_path / "other.gguf"))
-
-    async def work(runtime: LlamaCppRuntime) -> None:
-        need = runtime._entries["a"].plan.memory
-        runtime._pool.room = Room(memory=2 * need - 1, strict=False)
-        await say(runtime, "a")
-        await say(runtime, "b")
-        assert list((await runtime.health()).loaded) == ["b"]
-        # One that does not fit alone: refused where the limit was given, else tried.
-        runtime._pool.room = Room(memory=need - 1, strict=False)
-        await say(runtime, "a")
-        await runtime.unload("a")
-        await until(lambda: not workers(runtime))
-        runtime._pool.room = Room(memory=need - 1)
-        with pytest.raises(RuntimeFailedError) as caught:
-            await say(runtime, "a")
-        assert gguf.name in caught.value.message
-
-    run(work, model(gguf, "a"), model(other, "b"))
 
 
 def test_one_who_comes_right_after_a_crash_is_answered(gguf: Path) -> None:
