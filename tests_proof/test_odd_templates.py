@@ -5,13 +5,28 @@ from __future__ import annotations
 import pytest
 
 from conch_ollama.chat_template.compare import refer, server_for
+from conch_ollama.chat_template.conversations import ODD_KIND, conversation
 from conch_ollama.chat_template.prove import best_template
 from conch_ollama.chat_template.verdicts import Proof
 from tests.chat_template.mutations import larger_corpus
 from tests.chat_template.odd_templates import BOS, LIMITS, ODD, template
 from tests.chat_template.oracle import digest, digests
 
-CORPUS = larger_corpus(160)
+#: Answers with something to cut off: old ones, and open ones as they come back from some template.
+CUT = [
+    f"{one}{tag}{two}"
+    for tag in ("</think>", "[/MUSED]", "◈fin◈", "<reply>")
+    for one in ("", "hm", " hm \n", "<think>\nhm\n", f"a{tag}b")
+    for two in ("", "yes", "\n\n yes \n", f"yes</reply> or{tag} no")
+]
+CORPUS = (
+    *larger_corpus(160),
+    *(
+        conversation(ODD_KIND, ("s", "Be kind."), ("u", "Is it?"), ("a", text), ("u", "Sure?"), ("a", other))
+        for text, other in zip(CUT, (*CUT[7:], *CUT[:7]), strict=True)
+    ),
+    *(conversation(ODD_KIND, ("u", "Is it?"), ("a", text), ("u", "Sure?")) for text in CUT),
+)
 #: Of the odd ones: not proven, and why.
 UNPROVEN = {
     ("bos after the system text", True): "a system text that begins with the BOS's own letters is not told from a BOS",

@@ -107,6 +107,8 @@ def _odd() -> Iterator[Conversation]:
     yield conversation(kind, ("u", "a long text, " * 200))
     for text in THOUGHTS:
         yield conversation(kind, ("s", text), ("u", text))
+        yield conversation(kind, ("u", "Hi"), ("a", text))
+        yield conversation(kind, ("s", "Be brief."), ("u", "Hi"), ("a", "Hello"), ("u", "Why?"), ("a", f"\n{text} \n"))
     wrapped = "<tool_response>\nfake\n</tool_response>"  # some templates ask whether a question is one at all
     yield conversation(kind, ("u", wrapped), ("a", "Well,"))
     yield conversation(kind, ("u", wrapped), ("a", "one"), ("u", wrapped), ("a", "Well,"))

@@ -259,6 +259,18 @@ ODD: dict[str, str] = {
     "thoughts cut from answers": "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' and '</think>' in c %}{% set c = c.split('</think>')[-1] %}{% endif %}{{ '<' + m.role + '>' + c + '<e>' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
     "thoughts cut from old answers only": "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}{% for m in messages %}{% set c = m.content %}"
     "{% if m.role == 'assistant' and '</think>' in c and loop.index0 < ns.last %}{% set c = c.split('</think>')[-1].lstrip('\n') %}{% endif %}{{ '<' + m.role + '>' + c + '<e>' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+    "a thought cut at a tag of its own": "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' and loop.index0 < ns.last and '[/MUSED]' in c %}{% set c = c.split('[/MUSED]')[-1].strip() %}{% endif %}"
+    "{{ '[' ~ m.role ~ ']' ~ c ~ '[/' ~ m.role ~ ']' }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
+    "cut after the first tag": "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' and '◈fin◈' in c %}{% set c = c.split('◈fin◈', 1)[1] %}{% endif %}"
+    "{{ '<' ~ m.role ~ '>' ~ c ~ '</>' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+    "what stands between two tags": "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' and not loop.last and '<reply>' in c %}"
+    "{% set c = c.split('<reply>')[-1].split('</reply>')[0].strip() %}{% endif %}{{ '<' ~ m.role ~ '>' ~ c ~ '</>' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+    "stripped only where something was cut": "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' and '</think>' in c %}{% set c = c.split('</think>')[-1].strip() %}{% endif %}"
+    "{{ '|' ~ m.role ~ '|' ~ c ~ '|.|' }}{% endfor %}{% if add_generation_prompt %}|assistant|{% endif %}",
+    "thoughts told anew": "{% for m in messages %}{{ '⟨' ~ m.role ~ '⟩' }}{% if m.role == 'assistant' %}{% set c = m.content %}{% set t = '' %}{% if '</think>' in c %}"
+    "{% set t = c.split('</think>')[0].split('<think>')[-1].strip('\n') %}{% set c = c.split('</think>')[-1].lstrip('\n') %}{% endif %}"
+    "{{ '<think>\n' ~ t ~ '\n</think>\n\n' ~ c }}{% else %}{{ m.content }}{% endif %}{{ '⟨/⟩' }}{% endfor %}{% if add_generation_prompt %}⟨assistant⟩<think>\n{% endif %}",
     "thinking by a switch": _LOOP
     + "{{ '<' + m.role + '>' + m.content + '<e>' }}"
     + _END
@@ -337,6 +349,8 @@ LIMITS: dict[str, str] = {
     "cut to a length": "a change to",
     "by what is asked": "",
     "a thousand answers": "how many turns",
+    "white space made one space": "a change to",
+    "a line feed where there is none": "a change to",
 }
 
 LIMITS_SOURCES: dict[str, str] = {
@@ -350,6 +364,10 @@ LIMITS_SOURCES: dict[str, str] = {
     "JSON texts": _LOOP + "{{ m.role + ': ' + m.content | tojson + '\n' }}" + _END,
     "cut to a length": _LOOP + "{{ m.role + ': ' + m.content[:100] + '\n' }}" + _END,
     "by what is asked": _LOOP + "{{ m.role + ('?: ' if m.content.endswith('?') else ': ') + m.content + '\n' }}" + _END,
+    "white space made one space": _LOOP + "{{ m.role + ': ' + m.content.split() | join(' ') + '\n' }}" + _END,
+    "a line feed where there is none": _LOOP
+    + "{{ m.role + ': ' + m.content }}{% if not m.content.endswith('\n') %}{{ '\n' }}{% endif %}"
+    + _END,
     "a thousand answers": "{{ messages | length }} messages\n"
     + _LOOP
     + "{{ m.role + ': ' + m.content + '\n' }}"

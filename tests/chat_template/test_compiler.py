@@ -108,7 +108,12 @@ def test_made_up_templates_are_proven_and_truly() -> None:
     assert proven == 4
 
 
-@pytest.mark.parametrize("trim", [trim for trim in candidates() if not trim.is_identity], ids=lambda trim: trim.words)
+#: Cuts at tags that are hard to search for: the end comes twice, longer characters, a quote.
+TAGS = ("[/MUSED]", "|x||", "◈fin◈", "it's\\")
+TRIMS = (*candidates()[:60:3], *candidates()[60::9], *candidates(TAGS)[10::41])
+
+
+@pytest.mark.parametrize("trim", [trim for trim in TRIMS if not trim.is_identity], ids=lambda trim: trim.words)
 def test_trimming_in_go_is_trimming_in_python(trim: Trim) -> None:
     out = Writer()
     out.code("$text := .text")
@@ -121,6 +126,8 @@ def test_trimming_in_go_is_trimming_in_python(trim: Trim) -> None:
     out.value("$text")
     template = GoTemplate(out.finished())
     joined = [f"{one}</think>{other}" for one in EDGES for other in EDGES]
+    joined += [text for tag in TAGS for text in (f"{tag}{tag}a", f"a{tag[:-1]}{tag} b \n{tag[:2]}")]
+    joined += [f" {one} x {tag} {two} y " for tag in TAGS for one in TAGS for two in TAGS]
     for text in (*ODD, *EDGES, *THOUGHTS, *joined, "</think></think>a", "</thin</think>k>", "é\xa0\u0301"):
         assert template.execute(Map({b"text": text.encode()})).decode() == trim(text), repr(text)
 

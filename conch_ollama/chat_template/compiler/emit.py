@@ -13,7 +13,7 @@ from conch_ollama.chat_template.compiler.conditions import Conditions, Known, al
 from conch_ollama.chat_template.compiler.counts import MARK
 from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_variables, tests, where
 from conch_ollama.chat_template.compiler.emit_tools import write_calls, write_result, write_tools
-from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right
+from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right, write_thought, write_told
 from conch_ollama.chat_template.compiler.model import (
     Branch,
     Leaf,
@@ -200,9 +200,12 @@ class _Emitter:
         if self.model.results is not None:
             rules["tool"] = Leaf(self.model.results.trim)
         known = {trim for tree in rules.values() for _, trim in leaves(tree)}
-        if all(trim.is_identity for trim in known):
+        thoughts = {role: turn.told for role, turn in turns.items() if turn.told is not None}
+        if all(trim.is_identity for trim in known) and not thoughts:
             return False
         self.out.code("$text := .Content")
+        if thoughts:
+            self.out.code('$thought := ""')
         for role, turn in turns.items():
             for pieces in dict.fromkeys(pieces for _, pieces in leaves(turn.together) if pieces):
                 with self.out.block(asked.where({role: changed(turn.together, pieces.__eq__)})):
@@ -210,6 +213,9 @@ class _Emitter:
                         self.systems[one.trim] if isinstance(one, SystemText) else go_string(str(one)) for one in pieces
                     ]
                     self.out.code(f"$text = print {' '.join(said)} .Content")
+        for role, thought in thoughts.items():
+            with self.out.block(asked.where({role: changed(turns[role].thought, lambda one: one is not None)})):
+                write_thought(self.out, "$text", "$thought", thought)
         for cut in sorted({trim.cut for trim in known if trim.cut}, key=repr):
             with self.out.block(where(asked, rules, lambda trim: trim.cut, cut)):
                 write_cut(self.out, "$text", cut)
@@ -225,6 +231,11 @@ class _Emitter:
         """One message: by its lead, text and tail, or what stands for it if it is empty or blank."""
         out = self.out
         shown = self.shown
+        if turn.told is not None:
+            out.code("if $thought")
+            write_told(out, turn.told, shown)
+            self._tree(turn.tail, known)
+            out.code("else")
         specials = [(path, special) for path, special in leaves(turn.special) if special != Special()]
         cases: dict[tuple[str, Pieces], list[str]] = {}
         for path, special in specials:
@@ -240,6 +251,8 @@ class _Emitter:
         out.value(shown)
         self._tree(turn.tail, known)
         if cases:
+            out.code("end")
+        if turn.told is not None:
             out.code("end")
 
     def _tree(self, tree: Tree[Pieces], known: Known) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conch_ollama.chat_template.compiler.trims import SPACE, Cut
+from conch_ollama.chat_template.compiler.model import Thought
+from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, SPACE, Cut
 from conch_ollama.chat_template.compiler.writer import Writer
 from conch_ollama.chat_template.families import go_string
 
@@ -56,6 +57,40 @@ def write_cut(out: Writer, variable: str, cut: Cut) -> None:
         if cut.right:
             write_right(out, variable, cut.right)
         out.code("end")
+
+
+def write_thought(out: Writer, text: str, variable: str, thought: Thought) -> None:
+    """Puts the thought in `text` into `variable`, and leaves the answer."""
+    if thought.whole.left:
+        write_left(out, text, thought.whole.left)
+    if thought.whole.right:
+        write_right(out, text, thought.whole.right)
+    _search(out, text, END_OF_THOUGHT, (f"{variable} = {_before(text)}",))
+    write_cut(out, text, thought.answer)
+    if thought.trim.cut is not None:
+        write_cut(out, variable, thought.trim.cut)
+    if thought.trim.left:
+        write_left(out, variable, thought.trim.left)
+    if thought.trim.right:
+        write_right(out, variable, thought.trim.right)
+
+
+def write_told(out: Writer, thought: Thought, text: str) -> None:
+    """Prints `$thought`, and `text`, the answer."""
+    if thought.ends:
+        write_left(out, "$thought", thought.ends)
+        write_right(out, "$thought", thought.ends)
+    out.text(thought.lead)
+    out.value("$thought")
+    if thought.alone == thought.middle:
+        out.text(thought.middle)
+    else:
+        out.code(f"if {text}")
+        out.text(thought.middle)
+        out.code("else")
+        out.text(thought.alone)
+        out.code("end")
+    out.value(text)
 
 
 def _search(out: Writer, variable: str, tag: str, found: Sequence[str], *, once: bool = True) -> None:

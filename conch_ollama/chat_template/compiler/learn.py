@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from conch_ollama.chat_template.compiler.counts import COUNTS
 from conch_ollama.chat_template.compiler.learn_system import TEXTS, SystemLearner, between, filled, no_trim, said
+from conch_ollama.chat_template.compiler.learn_thoughts import learn_thought
 from conch_ollama.chat_template.compiler.learn_tools import PROBED_TOOLS, ToolLearner, are_shown, results_alone
 from conch_ollama.chat_template.compiler.model import (
     Model,
@@ -22,13 +23,14 @@ from conch_ollama.chat_template.compiler.model import (
     Results,
     Special,
     Systems,
+    Thought,
     Tree,
     Turn,
     grow,
 )
 from conch_ollama.chat_template.compiler.observe import Observation, observe, observe_unasked, opening_of
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape
-from conch_ollama.chat_template.compiler.trims import SPACE, Trim, fitting, tagged
+from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, IDENTITY, SPACE, Trim, fitting, tagged
 from conch_ollama.chat_template.conversations import EDGES, ODD, THOUGHTS
 
 T = TypeVar("T")
@@ -92,6 +94,7 @@ class _Learner(SystemLearner):
     def __init__(self, probe: Probe) -> None:
         super().__init__(probe)
         self._texts: dict[tuple[str, Place], tuple[Trim, Special]] = {}
+        self._thoughts: dict[tuple[str, Place], Thought | None] = {}
         self._togethers: dict[tuple[str, Place], tuple[Pieces, Pieces] | None] = {}
         self.empty, apart = self.stands_for("empty", [""])
         blanks = [text for text in BLANKS if not self.system_trim(text)]
@@ -174,17 +177,25 @@ class _Learner(SystemLearner):
         for place in (place for place in rows if "tools" in place):
             texts[place] = _as_without_tools(rows, place, texts, together)
         tails = {place: self.pieces(row.tail) for place, row in rows.items()}
+        thoughts = {place: self._thoughts.get((role, place - {"tools"})) for place in rows}
+        if len({*thoughts.values()} - {None}) > 1:
+            raise NotExpressibleError("thoughts that are told in several ways", "one way is compiled")
         return Turn(
             _grown(leads, f"what stands before a text of the {role}"),
             _grown(together, f"what is trimmed together with a text of the {role}"),
             _grown({place: trim for place, (trim, _) in texts.items()}, f"the trimming of a text of the {role}"),
             _grown(tails, f"what stands after a text of the {role}"),
             _grown({place: special for place, (_, special) in texts.items()}, f"an empty text of the {role}"),
+            _grown(thoughts, f"a thought in a text of the {role}"),
         )
 
     def _known_text(self, role: str, place: Place, row: _Seen) -> tuple[Trim, Special]:
         if (role, place) not in self._texts:
             self._texts[role, place] = self._text(role, row)
+            trim, special = self._texts[role, place]
+            thought = self._thoughts[role, place] = self._thought(role, row, trim)
+            if thought is not None and not thought.whole.is_identity:
+                self._texts[role, place] = IDENTITY, special
         return self._texts[role, place]
 
     def _known_together(
@@ -214,6 +225,17 @@ class _Learner(SystemLearner):
             if odd:
                 found[kind] = self._without_text(row, seen[odd[0]] or "", odd[0])
         return trim, Special(found.get("empty"), found.get("blank"))
+
+    def _thought(self, role: str, row: _Seen, trim: Trim) -> Thought | None:
+        """What becomes of a thought in an answer, where that is not cut off with all that the text loses."""
+        one, at = row.observation, row.at
+
+        def render(text: str) -> str | None:
+            return self.probe.render(one.shape.messages({at: text}))
+
+        if role != "assistant" or trim.cut is not None or END_OF_THOUGHT not in self.probe.jinja.source:
+            return None
+        return learn_thought(render, *one.around(at), (row.lead, row.tail), trim)
 
     def _together(self, row: _Seen, lead: Pieces, trim: Trim, special: Special) -> tuple[Pieces, Pieces] | None:
         """(lead, what follows it) where system text and message are trimmed as one; None where each is by itself."""

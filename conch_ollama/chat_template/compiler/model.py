@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from conch_ollama.chat_template.compiler.counts import Count
-from conch_ollama.chat_template.compiler.trims import Trim
+from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, Cut, Trim
 
 T = TypeVar("T", bound=Hashable)
 V = TypeVar("V", bound=Hashable)
@@ -116,14 +116,51 @@ class Special:
 
 
 @dataclass(frozen=True)
+class Thought:
+    """How a thought in a text is told: what `trim` leaves of what stands before the first END_OF_THOUGHT, stripped of
+    the characters `ends`, between `lead` and `middle`, and then what `answer` leaves of the text; `alone` stands for
+    `middle` if that is nothing. Where nothing is left of the thought, the usual lead. `whole`: what is trimmed before,
+    with a thought in it or without."""
+
+    whole: Trim
+    trim: Trim
+    ends: str
+    answer: Cut
+    lead: str
+    middle: str
+    alone: str
+
+    def __call__(self, text: str, usual: str, trim: Trim) -> str:
+        """Lead and text, the usual lead given, and the trimming of texts without a thought."""
+        text = self.whole(text)
+        thought = self.trim(text.partition(END_OF_THOUGHT)[0]) if END_OF_THOUGHT in text else ""
+        left = trim(self.answer(text))
+        if not thought:
+            return (usual if left or self.alone == self.middle else usual.rstrip()) + left
+        return (
+            self.lead
+            + (thought.strip(self.ends) if self.ends else thought)
+            + (self.middle if left else self.alone)
+            + left
+        )
+
+
+@dataclass(frozen=True)
 class Turn:
-    """One role's messages. `together`: what stands between lead and text and is trimmed together with it."""
+    """One role's messages. `together`: what stands between lead and text and is trimmed together with it. `thought`:
+    what becomes of one in the text."""
 
     lead: Tree[Pieces]
     together: Tree[Pieces]
     trim: Tree[Trim]
     tail: Tree[Pieces]
     special: Tree[Special]
+    thought: Tree[Thought | None] = Leaf(None)
+
+    @property
+    def told(self) -> Thought | None:
+        """The way in which a thought is told: one for all places that tell it."""
+        return next((one for _, one in leaves(self.thought) if one is not None), None)
 
 
 @dataclass(frozen=True)

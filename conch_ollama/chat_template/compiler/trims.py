@@ -14,7 +14,7 @@ from conch_ollama.chat_template.conversations import SPACES
 
 #: The white space of Python's str.strip, the commonest first.
 SPACE = " " + SPACES.removesuffix(" ")
-END_OF_THOUGHT = "</think>"
+START_OF_THOUGHT, END_OF_THOUGHT = "<think>", "</think>"
 
 
 @dataclass(frozen=True)

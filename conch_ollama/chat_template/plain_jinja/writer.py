@@ -18,11 +18,13 @@ from conch_ollama.chat_template.compiler.model import (
     Pieces,
     Prompt,
     Special,
+    Thought,
     Tree,
     Turn,
     leaves,
 )
 from conch_ollama.chat_template.compiler.probe import WRAPPING, Probe
+from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, Trim
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.plain_jinja.ends import Ends
 from conch_ollama.chat_template.plain_jinja.lines import Lines
@@ -157,6 +159,9 @@ class _Writer(Lines):
             turn.together, role, lambda pieces: self.set("text", joined(pieces, number=self._number, then="text"))
         )
         known = _AMID if role == "assistant" and self.as_others else None
+        if turn.told is not None:
+            self.set("thought", "''")
+            self._tree(turn.thought, role, self._thought, known)
         self._tree(turn.trim, role, lambda trim: self.set("text", trimmed("text", trim)), known)
         if all(special == Special() for _, special in leaves(turn.special)):
             self._around(role, turn)
@@ -168,8 +173,29 @@ class _Writer(Lines):
             self.otherwise()
             self._around(role, turn)
 
+    def _thought(self, thought: Thought | None) -> None:
+        if thought is None:
+            return
+        self.set("text", trimmed("text", thought.whole))
+        with self.block(f"if {quoted(END_OF_THOUGHT)} in text"):
+            self.set("thought", f"text.split({quoted(END_OF_THOUGHT)})[0]")
+            self.set("thought", trimmed("thought", thought.trim))
+            self.set("text", trimmed("text", Trim(cut=thought.answer)))
+
     def _around(self, role: str, turn: Turn) -> None:
-        self._tree(turn.lead, role, self._print)
+        if turn.told is None:
+            self._tree(turn.lead, role, self._print)
+        else:
+            with self.block("if thought != ''"):
+                told, thought = turn.told, "thought"
+                if told.ends:
+                    thought = trimmed("thought", Trim(told.ends, told.ends))
+                middle = quoted(told.middle)
+                if told.alone != told.middle:
+                    middle = f"({middle} if text else {quoted(told.alone)})"
+                self.show(f"{quoted(told.lead)} + {thought} + {middle}")
+                self.otherwise()
+                self._tree(turn.lead, role, self._print)
         self.show("text")
         if role == "user":
             self._tree(turn.tail, role, self._print)
