@@ -231,7 +231,7 @@ def vocabulary_from_gguf(metadata: Metadata) -> Vocabulary:
     if len(types) != len(tokens):
         raise BadGGUFError(f"tokenizer.ggml.token_type has {len(types)} entries for {len(tokens)} tokens")
     special = {role: int(data[key]) for role, key in _ID_KEYS.items() if key in data and int(data[key]) < len(tokens)}
-    marked = (TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNKNOWN)
+    marked = frozenset((int(TokenType.CONTROL), int(TokenType.USER_DEFINED), int(TokenType.UNKNOWN)))
     added = {text: index for index, (text, kind) in enumerate(zip(tokens, types, strict=True)) if kind in marked}
     stops = find_stops(
         ids=added,

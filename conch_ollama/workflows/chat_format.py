@@ -17,6 +17,7 @@ from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadTemplateError, NotFoundError
 from conch_ollama.tokenizers.token_list import OTHER_ROLES
 from conch_ollama.workflows.chat_files import read_bare, read_folder
+from conch_ollama.workflows.template_carrier import TEMPLATE_KEY
 
 if TYPE_CHECKING:
     from conch_ollama.chat_template.compare import References
@@ -34,7 +35,7 @@ class ChatFormat:
 
     `name`: a short name of the model. `add_bos`: the server puts `bos_token` in front of a prompt; None where no
     tokenizer says so, and then it is taken as added. `family`: the GGUF's architecture, "" where it is not known.
-    `folder`, `gguf`: where the tokenizer is; both None without one.
+    `folder`, `gguf`: where the tokenizer is; both None without one. `templates`: all that a GGUF has, by their keys.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ChatFormat:
     ends: frozenset[str] = frozenset()
     folder: Path | None = None
     gguf: Path | None = None
+    templates: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -98,12 +100,13 @@ def of_gguf(base: Base) -> ChatFormat:
         vocabulary = vocabulary_from_gguf({key: file.metadata[key] for key in file.metadata if key not in _UNASKED})
         architecture = file.metadata.get("general.architecture")
         family = str(architecture.data) if architecture is not None else ""
+        templates = {key: str(file.metadata[key].data) for key in file.metadata if key.startswith(TEMPLATE_KEY)}
     if vocabulary.chat_template is None:
         hint = "give the model's own Jinja file: `conch template FILE.jinja --bos TEXT --eos TEXT`"
         if base.ollama is not None and base.ollama.template:
             hint += "; its TEMPLATE in Ollama has nothing to be proven against"
         raise NotFoundError(f"{base.name}: the GGUF holds no chat template (tokenizer.chat_template)", hint=hint)
-    return of_vocabulary(vocabulary, base.name, family=family, gguf=base.path)
+    return replace(of_vocabulary(vocabulary, base.name, family=family, gguf=base.path), templates=templates)
 
 
 def of_inputs(inputs: Inputs, name: str) -> ChatFormat | None:

@@ -66,21 +66,21 @@ def engine_verdicts(
     every template, comes to the same prompt. Raises BadTemplateError where transformers can't render one question.
     """
     jinja = JinjaTemplate(source, bos_token=bos_token, eos_token=eos_token, special_tokens=special_tokens)
-    return verdicts_of(jinja, gguf=gguf, correct=correct)
+    return verdicts_of(jinja, templates=_templates_of(gguf) if gguf is not None else None, correct=correct)
 
 
 def verdicts_of(
     jinja: JinjaTemplate,
     *,
-    gguf: Path | None = None,
+    templates: Mapping[str, str] | None = None,
     known: Callable[[], References] | None = None,
     correct: bool = True,
 ) -> Mapping[str, Any]:
-    """The same of a template that is parsed already. `known`: the prompts that another proof made of it."""
+    """The same of a template that is parsed already. `templates`: what the engine gets, by their keys in a GGUF, where
+    there are others beside it. `known`: the prompts that another proof made of it."""
     jinja.render(conversation("", ("u", "Hi")).messages)  # before llama.cpp gets to see it: what is hostile ends here
     references = cache(lambda: references_for(jinja, known() if known else None))
-    templates = {TEMPLATE_KEY: jinja.source} if gguf is None else _templates_of(gguf)
-    verdict = prove_in_llama_cpp(jinja, templates, references)
+    verdict = prove_in_llama_cpp(jinja, templates or {TEMPLATE_KEY: jinja.source}, references)
     proof = verdict.proof
     better = correction(jinja, verdict, references()) if correct and not _is_whole(proof) else None
     found: dict[str, Any] = {

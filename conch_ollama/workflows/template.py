@@ -233,6 +233,6 @@ class _Asked:
         try:
             from conch_ollama.workflows.engines import verdicts_of
 
-            self._found = verdicts_of(chat.jinja, gguf=chat.gguf, known=lambda: chat.references)
+            self._found = verdicts_of(chat.jinja, templates=chat.templates, known=lambda: chat.references)
         except (ConchError, OSError, ImportError) as err:
             self._found = {"llama.cpp": {"proven": None, "reason": f"not asked: {err}"}}
