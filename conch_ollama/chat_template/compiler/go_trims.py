@@ -101,7 +101,7 @@ def _search(out: Writer, variable: str, tag: str, found: Sequence[str], *, once:
     out.code(f"if lt (len $left) {size}", "break", "end")
     out.code(f"$byte := index $left {size - 1}")
     out.code(f"if eq (slice $left 0 {size}) {go_string(tag)}", *found)
-    out.code("break" if once else f"$left = slice $left {size}")
+    out.code("break" if once else f"$left = slice $left {_period(tag)}")
     for byte, skip in _skips(tag):
         out.code(f"else if eq $byte {_byte(byte)}", f"$left = slice $left {skip}")
     out.code("else", f"$left = slice $left {size}")
@@ -116,6 +116,12 @@ def _before(variable: str) -> str:
 
 def _size(text: str) -> int:
     return len(text.encode())
+
+
+def _period(tag: str) -> int:
+    """How soon a tag can begin again: within itself, as `aba` does."""
+    raw = tag.encode()
+    return next(size for size in range(1, len(raw) + 1) if raw.startswith(raw[size:]))
 
 
 def _skips(tag: str) -> list[tuple[int, int]]:
