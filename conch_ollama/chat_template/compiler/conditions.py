@@ -38,6 +38,18 @@ def _asked(out: Writer) -> None:
     out.code("end")
 
 
+def _last_asked(out: Writer) -> None:
+    out.code('if eq .Role "user"')
+    out.code("if lt (len .Content) 31")
+    out.code("$lastAsked = $i")
+    out.code('else if ne (slice .Content 0 15) "<tool_response>"')
+    out.code("$lastAsked = $i")
+    out.code('else if ne (slice .Content (len (slice .Content 16))) "</tool_response>"')
+    out.code("$lastAsked = $i")
+    out.code("end")
+    out.code("end")
+
+
 def _prefilled(out: Writer) -> None:
     out.code('$prefilled = eq .Role "assistant"')
 
@@ -50,11 +62,12 @@ SURVEYED: Mapping[str, tuple[str, Callable[[Writer], None]]] = {
     "$lastAnswer": ("-1", _at_last("$lastAnswer", "assistant")),
     "$prefilled": ("false", _prefilled),
     "$unasked": ("true", _asked),
+    "$lastAsked": ("-1", _last_asked),
 }
 
 _PLACES = {
     "user": {"first": "(eq $i $firstUser)", "last": "(eq $i $lastUser)"},
-    "assistant": {"first": "(eq $i $firstAnswer)", "last": "(eq $i $lastAnswer)"},
+    "assistant": {"first": "(eq $i $firstAnswer)", "last": "(eq $i $lastAnswer)", "fresh": "(gt $i $lastAsked)"},
 }
 _EVERYWHERE = {
     "tools": "$.Tools",

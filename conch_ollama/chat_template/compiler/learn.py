@@ -139,7 +139,9 @@ class _Learner(SystemLearner):
             openings[state.place] = self.pieces(opening)
             for one in (*state.observations, *state.unasked()):
                 for at, role in enumerate(one.shape.roles):
-                    if one.shape.wrapped and at < len(one.shape.roles) - 1:
+                    if one.shape.wrapped and (
+                        role == "user" or (not one.shape.asked and at < len(one.shape.roles) - 1)
+                    ):
                         continue
                     seen = _Seen(one.leads[at].removeprefix(opening if at == 0 else ""), one.tails[at], one, at)
                     known = turns[role].setdefault(one.shape.place(at) | state.place, seen)
@@ -177,9 +179,10 @@ class _Learner(SystemLearner):
         for place in (place for place in rows if "tools" in place):
             texts[place] = _as_without_tools(rows, place, texts, together)
         tails = {place: self.pieces(row.tail) for place, row in rows.items()}
-        thoughts = {place: self._thoughts.get((role, place - {"tools"})) for place in rows}
-        if len({*thoughts.values()} - {None}) > 1:
-            raise NotExpressibleError("thoughts that are told in several ways", "one way is compiled")
+        thoughts = self._told(role, rows)
+        for place, thought in thoughts.items():
+            if thought is not None and not thought.whole.is_identity:
+                texts[place] = IDENTITY, texts[place][1]
         return Turn(
             _grown(leads, f"what stands before a text of the {role}"),
             _grown(together, f"what is trimmed together with a text of the {role}"),
@@ -192,10 +195,7 @@ class _Learner(SystemLearner):
     def _known_text(self, role: str, place: Place, row: _Seen) -> tuple[Trim, Special]:
         if (role, place) not in self._texts:
             self._texts[role, place] = self._text(role, row)
-            trim, special = self._texts[role, place]
-            thought = self._thoughts[role, place] = self._thought(role, row, trim)
-            if thought is not None and not thought.whole.is_identity:
-                self._texts[role, place] = IDENTITY, special
+            self._thoughts[role, place] = self._thought(role, row, self._texts[role, place][0])
         return self._texts[role, place]
 
     def _known_together(
@@ -225,6 +225,12 @@ class _Learner(SystemLearner):
             if odd:
                 found[kind] = self._without_text(row, seen[odd[0]] or "", odd[0])
         return trim, Special(found.get("empty"), found.get("blank"))
+
+    def _told(self, role: str, rows: Mapping[Place, _Seen]) -> dict[Place, Thought | None]:
+        """How thoughts are told in each place: as in the last answer, where several ways would do."""
+        found = {place: self._thoughts.get((role, place - {"tools"})) for place in rows}
+        last = next((thought for place, thought in found.items() if thought is not None and "final" in place), None)
+        return {place: thought if thought is None or last is None else last for place, thought in found.items()}
 
     def _thought(self, role: str, row: _Seen, trim: Trim) -> Thought | None:
         """What becomes of a thought in an answer, where that is not cut off with all that the text loses."""

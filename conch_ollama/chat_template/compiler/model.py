@@ -19,8 +19,9 @@ V = TypeVar("V", bound=Hashable)
 #: first, last: of its role; final: the last message of all; prefilled: the conversation ends with an answer; system:
 #: there is a system text (and the template does not take it for absent); empty, blank: it is, and that has rules apart.
 #: unasked: every question is a wrapped tool result, so that some templates see none (told of the last answer only).
+#: fresh: an answer that no question follows but such.
 #: tools: some are declared.
-FEATURES = ("tools", "final", "first", "system", "last", "prefilled", "empty", "blank", "unasked")
+FEATURES = ("tools", "final", "first", "system", "last", "prefilled", "empty", "blank", "unasked", "fresh")
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,13 @@ def observe(probe: Probe, system: str | None) -> list[Observation]:
 
 
 def observe_unasked(probe: Probe, system: str | None) -> list[Observation]:
-    """Of last answers to nothing but wrapped tool results, if the template knows of such."""
-    knows = WRAPPING[0].strip() in probe.jinja.source
-    return _observe(probe, [Shape(system, users, True, wrapped=True) for users in (1, 2)]) if knows else []
+    """Of answers to nothing but wrapped tool results, and of those before such, if the template knows of them."""
+    if WRAPPING[0].strip() not in probe.jinja.source:
+        return []
+    shapes = [
+        Shape(system, users, True, wrapped=True, asked=asked) for users, asked in ((1, 0), (2, 0), (2, 1), (3, 2))
+    ]
+    return _observe(probe, shapes)
 
 
 def _observe(probe: Probe, shapes: Sequence[Shape]) -> list[Observation]:

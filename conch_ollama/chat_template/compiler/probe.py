@@ -34,12 +34,13 @@ _MOST_TAGS = 4
 class Shape:
     """A system text or none, then `users` questions with answers between them, and one at the end if `prefill`.
 
-    `wrapped`: the questions look like tool results, as Qwen's templates show them."""
+    `wrapped`: the questions look like tool results, as Qwen's templates show them, all but the first `asked`."""
 
     system: str | None
     users: int
     prefill: bool = False
     wrapped: bool = False
+    asked: int = 0
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
@@ -59,18 +60,21 @@ class Shape:
         return chat
 
     def _text(self, at: int) -> str:
-        return WRAPPING[0] + self.mark(at) + WRAPPING[1] if self.wrapped and at % 2 == 0 else self.mark(at)
+        wrapped = self.wrapped and at % 2 == 0 and at // 2 >= self.asked
+        return WRAPPING[0] + self.mark(at) + WRAPPING[1] if wrapped else self.mark(at)
 
     def place(self, at: int) -> frozenset[str]:
         """The features of a message's place, but those of the system text."""
         role = self.roles[at]
         same = [other for other, name in enumerate(self.roles) if name == role]
+        asked = 2 * ((self.asked if self.wrapped else self.users) - 1)
         found = {
             "final": at == len(self.roles) - 1,
             "first": at == same[0],
             "last": at == same[-1],
             "prefilled": self.prefill,
-            "unasked": self.wrapped,
+            "unasked": self.wrapped and not self.asked,
+            "fresh": role == "assistant" and at > asked,
         }
         return frozenset(name for name, holds in found.items() if holds)
 

@@ -39,11 +39,12 @@ _ANYWHERE = {
     "empty": "ns.empty_system",
     "blank": "ns.blank_system",
     "unasked": "ns.unasked",
+    "fresh": "loop.index0 > ns.asked_last",
 }
 #: What is known of the last question where the generation prompt stands.
 _AFTER = {"final": True, "last": True, "prefilled": False}
 #: An answer among others.
-_AMID = {"final": False, "last": False, "prefilled": False, "unasked": False}
+_AMID = {"final": False, "last": False, "prefilled": False, "unasked": False, "fresh": False}
 
 
 def plain_jinjas(jinja: JinjaTemplate) -> Iterator[str]:
@@ -82,7 +83,8 @@ class _Writer(Lines):
         """Only what the body asks for."""
         systems = self.model.systems
         ranks = {f"{when}_{role}": "-1" for role in _ROLES for when in ("first", "last") if f"ns.{when}_{role}" in body}
-        flags = {name: start for name, start in (("prefilled", "false"), ("unasked", "true")) if f"ns.{name}" in body}
+        starts = {"prefilled": "false", "unasked": "true", "asked_last": "-1"}
+        flags = {name: start for name, start in starts.items() if f"ns.{name}" in body}
         count = {"count": str(self.model.count.start - 1)} if self.model.count is not None else {}
         start = {**count, "system": "''", "has_system": "false", **ranks, **flags}
         self.set("ns", f"namespace({', '.join(f'{name}={value}' for name, value in start.items())})")
@@ -99,11 +101,13 @@ class _Writer(Lines):
                     self.set(f"ns.{name}", "loop.index0")
             if "prefilled" in flags:
                 self.set("ns.prefilled", "message.role == 'assistant'")
-            if "unasked" in flags:
+            if {"unasked", "asked_last"} & flags.keys():
                 begins, ends = (text.strip() for text in WRAPPING)
                 wrapped = f"message.content.startswith('{begins}') and message.content.endswith('{ends}')"
                 with self.block(f"if message.role == 'user' and not ({wrapped})"):
-                    self.set("ns.unasked", "false")
+                    for name, value in (("unasked", "false"), ("asked_last", "loop.index0")):
+                        if name in flags:
+                            self.set(f"ns.{name}", value)
         self._survey_system(body)
 
     def _survey_system(self, body: str) -> None:
