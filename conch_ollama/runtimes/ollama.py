@@ -64,7 +64,9 @@ class OllamaRuntime:
 
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         name = self._name(model)
-        request = chat_request(name, body, thinks=_wants_thought(body) and await self._thinks(name))
+        request = chat_request(name, body, thinks=_wants_thought(body) and await self._can(name, "thinking"))
+        if any("images" in message for message in request["messages"]) and not await self._can(name, "vision"):
+            raise RuntimeRefusedError(f"{model} takes text only, not image_url")  # Ollama would leave them out
         async with contextlib.aclosing(self._answer("/api/chat", request, _made(model, "chat", request))) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -151,9 +153,9 @@ class OllamaRuntime:
             self._shown[key] = card_from(ours, listed, shown)
         return self._shown[key]
 
-    async def _thinks(self, name: str) -> bool:
+    async def _can(self, name: str, what: str) -> bool:
         shown = await self._door.ask("POST", "/api/show", {"model": name}, timeout=_LISTING_S)
-        return "thinking" in (shown.get("capabilities") or ())
+        return what in (shown.get("capabilities") or ())
 
     async def _answer(self, path: str, request: Mapping[str, Any], answer: OllamaAnswer) -> AsyncGenerator[Chunk, None]:
         async with self._door.post(path, request) as pieces:

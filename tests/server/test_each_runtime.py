@@ -155,6 +155,15 @@ def test_logarithms_or_a_word_why_there_are_none(ollama_client: ollama.Client, k
     assert {len(token.top_logprobs or ()) for token in seen} == {2}
 
 
+@pytest.mark.bad_input("a picture for a model that reads text only, by each runtime")
+@pytest.mark.parametrize("kind", ["llama", "ollama"])
+def test_pictures_are_not_left_out_without_a_word(client: openai.OpenAI, kind: str) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    messages: Any = [{"role": "user", "content": [{"type": "text", "text": "what is it?"}, picture]}]
+    with pytest.raises(openai.BadRequestError, match="takes text only, not image_url"):
+        client.chat.completions.create(model=f"{kind}-plain", messages=messages)
+
+
 @pytest.mark.bad_input("a prompt longer than the context, by each runtime")
 @pytest.mark.parametrize("kind", ["llama", "url"])  # Ollama drops the oldest messages instead
 def test_too_long(client: openai.OpenAI, kind: str) -> None:
