@@ -268,6 +268,8 @@ ODD: dict[str, str] = {
     "{% set c = c.split('<reply>')[-1].split('</reply>')[0].strip() %}{% endif %}{{ '<' ~ m.role ~ '>' ~ c ~ '</>' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
     "stripped only where something was cut": "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' and '</think>' in c %}{% set c = c.split('</think>')[-1].strip() %}{% endif %}"
     "{{ '|' ~ m.role ~ '|' ~ c ~ '|.|' }}{% endfor %}{% if add_generation_prompt %}|assistant|{% endif %}",
+    "stripped before something is cut": "{% for m in messages %}{% set c = m.content | trim %}{% if m.role == 'assistant' and '</think>' in c %}{% set c = c.split('</think>')[-1].lstrip('\n') %}{% endif %}"
+    "{{ '(' ~ m.role ~ ')' ~ c ~ '(.)' }}{% endfor %}{% if add_generation_prompt %}(assistant){% endif %}",
     "thoughts told anew": "{% for m in messages %}{{ '⟨' ~ m.role ~ '⟩' }}{% if m.role == 'assistant' %}{% set c = m.content %}{% set t = '' %}{% if '</think>' in c %}"
     "{% set t = c.split('</think>')[0].split('<think>')[-1].strip('\n') %}{% set c = c.split('</think>')[-1].lstrip('\n') %}{% endif %}"
     "{{ '<think>\n' ~ t ~ '\n</think>\n\n' ~ c }}{% else %}{{ m.content }}{% endif %}{{ '⟨/⟩' }}{% endfor %}{% if add_generation_prompt %}⟨assistant⟩<think>\n{% endif %}",

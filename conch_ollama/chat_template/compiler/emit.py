@@ -6,6 +6,7 @@ Nothing is appended or cut by Ollama on this path, so the generation prompt and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from conch_ollama.chat_template.compiler import conditions
@@ -13,7 +14,14 @@ from conch_ollama.chat_template.compiler.conditions import Conditions, Known, al
 from conch_ollama.chat_template.compiler.counts import MARK
 from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_variables, tests, where
 from conch_ollama.chat_template.compiler.emit_tools import write_calls, write_result, write_tools
-from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right, write_thought, write_told
+from conch_ollama.chat_template.compiler.go_trims import (
+    write_cut,
+    write_left,
+    write_right,
+    write_thought,
+    write_told,
+    write_trim,
+)
 from conch_ollama.chat_template.compiler.model import (
     Branch,
     Leaf,
@@ -105,8 +113,8 @@ class _Emitter:
             out.code("$givenSystem := $system")
         for trim, name in list(self.systems.items())[1:]:
             out.code(f"{name} := $system")
-            self._trim(name, trim)
-        self._trim("$system", found.trim)
+            write_trim(self.out, name, trim)
+        write_trim(self.out, "$system", found.trim)
         if "$emptySystem" in needed:
             out.code(f"$emptySystem := and $hasSystem (not {raw})")
         if "$blankSystem" in needed:
@@ -118,14 +126,6 @@ class _Emitter:
         elif found.blank == "absent":
             with out.block(f"if and {raw} (not $system)"):
                 out.code("$hasSystem = false")
-
-    def _trim(self, variable: str, trim: Trim) -> None:
-        if trim.cut:
-            write_cut(self.out, variable, trim.cut)
-        if trim.left:
-            write_left(self.out, variable, trim.left)
-        if trim.right:
-            write_right(self.out, variable, trim.right)
 
     # -- what is printed
 
@@ -216,16 +216,21 @@ class _Emitter:
         for role, thought in thoughts.items():
             with self.out.block(asked.where({role: changed(turns[role].thought, lambda one: one is not None)})):
                 write_thought(self.out, "$text", "$thought", thought)
+        self._ends(asked, rules, [trim for trim in known if trim.early], early=True)
         for cut in sorted({trim.cut for trim in known if trim.cut}, key=repr):
             with self.out.block(where(asked, rules, lambda trim: trim.cut, cut)):
                 write_cut(self.out, "$text", cut)
+        self._ends(asked, rules, [trim for trim in known if not trim.early], early=False)
+        return True
+
+    def _ends(self, asked: Conditions, rules: dict[str, Tree[Trim]], known: Sequence[Trim], *, early: bool) -> None:
+        """What goes at the ends of `$text`, before something is cut off or after."""
         for chars in sorted({trim.left for trim in known if trim.left}):
-            with self.out.block(where(asked, rules, lambda trim: trim.left, chars)):
+            with self.out.block(where(asked, rules, lambda trim: (trim.left, trim.early), (chars, early))):
                 write_left(self.out, "$text", chars)
         for chars in sorted({trim.right for trim in known if trim.right}):
-            with self.out.block(where(asked, rules, lambda trim: trim.right, chars)):
+            with self.out.block(where(asked, rules, lambda trim: (trim.right, trim.early), (chars, early))):
                 write_right(self.out, "$text", chars)
-        return True
 
     def _turn(self, turn: Turn, known: Known) -> None:
         """One message: by its lead, text and tail, or what stands for it if it is empty or blank."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conch_ollama.chat_template.compiler.model import Thought
-from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, SPACE, Cut
+from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, SPACE, Cut, Trim
 from conch_ollama.chat_template.compiler.writer import Writer
 from conch_ollama.chat_template.families import go_string
 
@@ -59,20 +59,24 @@ def write_cut(out: Writer, variable: str, cut: Cut) -> None:
         out.code("end")
 
 
+def write_trim(out: Writer, variable: str, trim: Trim) -> None:
+    """Leaves what `trim` leaves of the text in `variable`."""
+    if trim.cut and not trim.early:
+        write_cut(out, variable, trim.cut)
+    if trim.left:
+        write_left(out, variable, trim.left)
+    if trim.right:
+        write_right(out, variable, trim.right)
+    if trim.cut and trim.early:
+        write_cut(out, variable, trim.cut)
+
+
 def write_thought(out: Writer, text: str, variable: str, thought: Thought) -> None:
     """Puts the thought in `text` into `variable`, and leaves the answer."""
-    if thought.whole.left:
-        write_left(out, text, thought.whole.left)
-    if thought.whole.right:
-        write_right(out, text, thought.whole.right)
+    write_trim(out, text, thought.whole)
     _search(out, text, END_OF_THOUGHT, (f"{variable} = {_before(text)}",))
     write_cut(out, text, thought.answer)
-    if thought.trim.cut is not None:
-        write_cut(out, variable, thought.trim.cut)
-    if thought.trim.left:
-        write_left(out, variable, thought.trim.left)
-    if thought.trim.right:
-        write_right(out, variable, thought.trim.right)
+    write_trim(out, variable, thought.trim)
 
 
 def write_told(out: Writer, thought: Thought, text: str) -> None:

@@ -43,14 +43,20 @@ class Cut:
 
 @dataclass(frozen=True)
 class Trim:
-    """What is cut off first, then the characters that go at the ends, `left` and `right` (none if empty)."""
+    """What is cut off first, then the characters that go at the ends, `left` and `right` (none if empty). `early`:
+    the ends go before the cut."""
 
     left: str = ""
     right: str = ""
     cut: Cut | None = None
+    early: bool = False
 
     def __call__(self, text: str) -> str:
-        return _stripped(self.cut(text) if self.cut is not None else text, self.left, self.right)
+        if self.cut is None:
+            return _stripped(text, self.left, self.right)
+        if self.early:
+            return self.cut(_stripped(text, self.left, self.right))
+        return _stripped(self.cut(text), self.left, self.right)
 
     @property
     def is_identity(self) -> bool:
@@ -63,7 +69,8 @@ class Trim:
         left, right = names.get(self.left, repr(self.left)), names.get(self.right, repr(self.right))
         ends = f"{left} at both ends goes" if left == right != "" else ""
         ends = ends or ", ".join(f"{what} at the {end} goes" for what, end in ((left, "start"), (right, "end")) if what)
-        return "; ".join(part for part in (self.cut.words if self.cut else "", ends) if part) or "as it is"
+        parts = [part for part in (self.cut.words if self.cut else "", ends) if part]
+        return "; ".join(reversed(parts) if self.early else parts) or "as it is"
 
 
 def _stripped(text: str, left: str, right: str) -> str:
@@ -95,13 +102,17 @@ def _cuts(tags: Sequence[str]) -> Iterable[Cut]:
 def candidates(tags: tuple[str, ...] = (END_OF_THOUGHT,)) -> tuple[Trim, ...]:
     """Every trim that is tried, with cuts at these tags."""
     plain = [Trim(left, right) for left, right in _ends()]
-    return (*plain, *(replace(trim, cut=cut) for cut in _cuts(tags) for trim in plain))
+    cut = [replace(trim, cut=cut) for cut in _cuts(tags) for trim in plain]
+    return (*plain, *cut, *(replace(trim, early=True) for trim in cut if trim.left or trim.right))
 
 
 def tagged(tags: Sequence[str]) -> tuple[str, ...]:
     """Texts that tell cuts at these tags from one another."""
     alone = [
-        (f"one{tag}\n\ntwo", f" one {tag} two \n", f"one{tag}two{tag}three", f"\n{tag}\n\n a \n\n", f"<a>{tag}b")
+        (
+            *(f"one{tag}\n\ntwo", f" one {tag} two \n", f"one{tag}two{tag}three", f"\n{tag}\n\n a \n\n", f"<a>{tag}b"),
+            *(f"\n<think>\n\n{tag}\n\n a \n", f"<think>\n\n{tag}\n\na \n"),
+        )
         for tag in tags
     ]
     pairs = [(f"one{tag} two {until} three", f"{until}one{tag}two") for tag, until in permutations(tags, 2)]

@@ -29,6 +29,8 @@ def joined(pieces: Pieces, *, number: str = "", then: str = "") -> str:
 
 def trimmed(text: str, trim: Trim) -> str:
     """An expression for a text that is a name, without what goes."""
+    if trim.cut and trim.early:
+        raise NotExpressibleError("a text that is trimmed before it is cut", "plain Jinja cuts first")
     if trim.cut:
         tag = quoted(trim.cut.tag)
         rest = f"{text}.split({tag})[-1]"
