@@ -48,7 +48,7 @@ from conch_ollama.cli.options import host_option
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
 @click.option("--insecure", is_flag=True, help="Serve everybody who can reach it, without any key.")
-@click.option("--audit", type=click.Path(path_type=Path), help="A line of JSON for each answer and each refusal goes here.")
+@click.option("--audit", type=click.Path(path_type=Path), help="A line of JSON for each answer and refusal goes here.")
 @click.option("--audit-texts", is_flag=True, help="With what was asked and said.")
 @click.option("--feedback", type=click.Path(path_type=Path), help="SQLite file for ratings sent to /v1/feedback.")
 @click.option("--reasoning-field", metavar="NAME", help="Field of a model's thought. [default: reasoning_content]")
