@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from conch_ollama.server.listen import check_exposure, listen, open_socket, url_of
+from conch_ollama.server.loop import run
 from conch_ollama.workflows.events import Events, Silent
 from conch_ollama.workflows.serve_models import ServePlan
 
@@ -30,7 +31,7 @@ def serve(
     # Nothing of what is imported and made until it is ready is garbage: looking for some is a tenth of the start.
     gc.disable()
     try:
-        asyncio.run(_serve(plan, reread, events or Silent()))
+        run(_serve(plan, reread, events or Silent()))
     finally:
         gc.enable()
 

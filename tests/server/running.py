@@ -16,6 +16,7 @@ import httpx
 from conch_ollama.runtimes.protocol import Runtime
 from conch_ollama.server.app import make_app
 from conch_ollama.server.listen import listen, open_socket
+from conch_ollama.server.loop import run
 from conch_ollama.server.settings import Settings
 from conch_ollama.server.shim import Shim
 from conch_ollama.workflows.serve import render_template
@@ -61,7 +62,7 @@ class RunningShim:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            run(self._serve())
         except BaseException as err:
             self._error = err
             self._ready.set()
