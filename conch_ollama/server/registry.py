@@ -82,6 +82,8 @@ class Registry:
             cards = self._cards.get(wish.runtime, {})
             own = wish.model or (next(iter(cards)) if name not in cards and len(cards) == 1 else name)
             card = cards.get(own) or cards.get(own + _LATEST) or ModelCard(own)
+            if wish.capabilities:
+                card = replace(card, capabilities=card.capabilities | wish.capabilities)
             served[name] = Served(name, name, self.runtimes[wish.runtime], card, wish)
         if not self._settings.models:
             for runtime_name, cards in self._cards.items():

@@ -85,7 +85,8 @@ class ModelSettings:
     """A model as clients see it: which runtime's model it is, who may reach it, what it does unless asked otherwise.
 
     `networks`: addresses that may use it (empty: all). `defaults` are OpenAI body fields that a request overrides;
-    `system` comes before a conversation that has no system message of its own.
+    `system` comes before a conversation that has no system message of its own. `capabilities`: for a runtime that
+    can't tell them, as in ModelCard.
     """
 
     runtime: str
@@ -95,6 +96,7 @@ class ModelSettings:
     queue: int | None = None
     system: str | None = None
     defaults: Mapping[str, object] = field(default_factory=dict)
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from conch_ollama.workflows.serve_models import LLAMA, OllamaPlan, ServePlan, Up
 from conch_ollama.workflows.sizes import byte_count
 from conch_ollama.workflows.toml_tables import Table
 
+_CAPABILITIES = frozenset({"embedding", "insert", "thinking", "tools", "vision"})
 Overlay = Callable[[ServePlan], ServePlan]
 
 
@@ -180,12 +181,22 @@ def _models(table: Table, folder: Path) -> tuple[dict[str, ModelSettings], Serve
             queue=one.take("queue", int),
             system=None if kinds == ["path"] else one.take("system", str),
             defaults=one.take("defaults", dict, {}),
+            capabilities=_capabilities(one) if kinds == ["upstream"] else frozenset(),
         )
         one.end()
     table.end()
     if not settings:
         raise UsageError("[models] names no model")
     return settings, ServePlan(Settings(), tuple(llama), others=others)
+
+
+def _capabilities(table: Table) -> frozenset[str]:
+    """What models behind a URL can do: OpenAI's dialect has no word for it."""
+    given = frozenset(table.texts("capabilities"))
+    unknown = given - _CAPABILITIES
+    if unknown:
+        raise UsageError(f"{table.name}.capabilities: {min(unknown)!r} is none of {', '.join(sorted(_CAPABILITIES))}")
+    return given
 
 
 def _named(others: dict[str, OllamaPlan | UpstreamPlan], name: str, plan: OllamaPlan | UpstreamPlan) -> str:

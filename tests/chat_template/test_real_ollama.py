@@ -20,6 +20,7 @@ from conch_ollama.chat_template.conversations import CONVERSATIONS, ODD_KIND, PL
 from conch_ollama.chat_template.families import Family, families, family_by_name
 from conch_ollama.chat_template.go.literals import unquote
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, render_chat
+from conch_ollama.errors import BadTemplateError
 from tests.chat_template.references import REFERENCES, reference
 from tests.chat_template.tiny_gguf import write_tiny_gguf
 from tests.parts.ollama import OllamaServer
@@ -106,11 +107,15 @@ def test_the_server_renders_what_the_jinja_renders(renderer: Renderer, name: str
     model = renderer.create(f"rendered-{name}", template)
     jinja = reference(name, bos)
     for one in _sample(name):
-        wanted = jinja.render(one.messages, continue_final_message=one.is_prefill)
         shown = renderer.prompt(model, one)
-        without = wanted if shown.startswith(bos) else wanted.removeprefix(bos)
-        assert shown == without
         assert shown == render_chat(template, one.messages)
+        try:
+            wanted = jinja.render(one.messages, continue_final_message=one.is_prefill)
+        except BadTemplateError:  # an open answer that the Jinja cuts can't be gone on with
+            assert one.is_prefill
+            assert "</think>" in str(one.messages[-1]["content"])
+            continue
+        assert shown == (wanted if shown.startswith(bos) else wanted.removeprefix(bos))
 
 
 @pytest.mark.parametrize("name", ["qwen2.5", "qwen3"])
@@ -152,7 +157,6 @@ def test_other_paths_as_we_render_them(renderer: Renderer, template: str, reques
 )
 @pytest.mark.bad_input("TEMPLATE that Ollama itself refuses")
 def test_what_ollama_refuses_we_refuse(renderer: Renderer, template: str, part: str) -> None:
-    from conch_ollama.errors import BadTemplateError
 
     body = {"model": "refused", "files": {"model.gguf": renderer.digest}, "template": template, "stream": False}
     answer = renderer.http.post("/api/create", json=body)

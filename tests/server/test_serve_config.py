@@ -65,6 +65,7 @@ upstream = ["https://api.example/v1", "https://api2.example/v1"]
 model = "big"
 key_env = "CONCH_TEST_SECRET"
 defaults = { temperature = 0.1, max_tokens = 100 }
+capabilities = ["thinking", "tools"]
 
 [models.cloud-too]
 upstream = ["https://api.example/v1", "https://api2.example/v1"]
@@ -113,6 +114,7 @@ def test_everything_that_it_may_hold(folder: Path) -> None:
     upstream = found.others[models["cloud"].runtime]
     assert isinstance(upstream, UpstreamPlan)
     assert len(upstream.urls) == 2
+    assert models["cloud"].capabilities == {"thinking", "tools"}
     assert "s" * 40 not in repr(found) + models["cloud"].runtime
     assert (found.max_loaded, found.memory, found.hung_s) == (2, 4 * 10**9, 12.0)
 
@@ -148,6 +150,7 @@ def test_the_example_of_the_docs(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         ("[models.m]\npath='model.gguf'\nnetworks=['300.0.0.0/8']", "300.0.0.0"),
         ("[models.m]\npath='model.gguf'\nkeep_alive='soon'", "soon"),
         ("[models.m]\nupstream='http://x/v1'\nkey_env='CONCH_NOT_SET'", "CONCH_NOT_SET"),
+        ("[models.m]\nupstream='http://x/v1'\ncapabilities=['dancing']", "dancing"),
         ("[models.m]\npath='model.gguf'\n[aliases]\na='nix'", "nix"),
         ("[models.m]\npath='model.gguf'\n[security.jwt]\nalgorithm='RS256'", "security.jwt.algorithm"),
         ("port='x'\n[models.m]\npath='model.gguf'", "port"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conch_ollama.server.settings import ModelSettings, Settings
 from tests.server.made_runtime import MadeRuntime
 from tests.server.running import RunningShim
 
@@ -147,3 +148,18 @@ def test_what_was_read_before_counts_as_tokens_of_the_prompt(real: RunningShim) 
     answer = real.client.post("/v1/messages", json=asked).json()
     assert answer["usage"]["input_tokens"] < usage["prompt_tokens"], "nothing was read before"
     assert read() - before == usage["prompt_tokens"]
+
+
+def test_what_a_url_can_do_is_what_the_configuration_says() -> None:
+    """OpenAI's dialect does not tell it; a client of Ollama's asks for it before it lets a model think."""
+    runtime = MadeRuntime("theirs")
+    models = {"thinks": ModelSettings("made", "theirs", capabilities=frozenset({"thinking"}))}
+    models["plain"] = ModelSettings("made", "theirs")
+    with RunningShim({"made": runtime}, Settings(models=models)) as running:
+
+        def ask(name: str) -> int:
+            body = {"model": name, "messages": [{"role": "user", "content": "hi"}], "think": True, "stream": False}
+            return running.client.post("/api/chat", json=body).status_code
+
+        assert (ask("thinks"), ask("plain")) == (200, 400)
+        assert "thinking" in running.client.post("/api/show", json={"model": "thinks"}).json()["capabilities"]
