@@ -35,11 +35,13 @@ def model(path: Path, name: str = "m", **settings: Any) -> LlamaCppModel:
     return LlamaCppModel(name, path, **{"num_ctx": 2048, "slots": 2, "threads": 1, **settings})
 
 
-def run(work: Callable[[LlamaCppRuntime], Awaitable[Any]], *models: LlamaCppModel, **settings: Any) -> Any:
+def run(
+    work: Callable[[LlamaCppRuntime], Awaitable[Any]], *models: LlamaCppModel, patience_s: float = 200, **settings: Any
+) -> Any:
     """`work` with a runtime; nothing of it may be left over."""
 
     async def bounded() -> Any:
-        async with asyncio.timeout(200):
+        async with asyncio.timeout(patience_s):
             runtime = LlamaCppRuntime(models, **settings)
             try:
                 return await work(runtime)
