@@ -19,27 +19,21 @@ _PIECE = 1 << 20
 _AGAIN = "the file is damaged: fetch or write it again"
 _LENGTH = struct.Struct("<Q")
 
-#: numpy's spelling of the types with a fixed size, little-endian.
+#: The types with a fixed size, as struct spells them, without the order of bytes; numpy takes the same letters.
 SCALARS: dict[ValueType, str] = {
-    ValueType.UINT8: "<u1",
-    ValueType.INT8: "<i1",
-    ValueType.UINT16: "<u2",
-    ValueType.INT16: "<i2",
-    ValueType.UINT32: "<u4",
-    ValueType.INT32: "<i4",
-    ValueType.FLOAT32: "<f4",
-    ValueType.BOOL: "<u1",
-    ValueType.UINT64: "<u8",
-    ValueType.INT64: "<i8",
-    ValueType.FLOAT64: "<f8",
+    ValueType.UINT8: "B",
+    ValueType.INT8: "b",
+    ValueType.UINT16: "H",
+    ValueType.INT16: "h",
+    ValueType.UINT32: "I",
+    ValueType.INT32: "i",
+    ValueType.FLOAT32: "f",
+    ValueType.BOOL: "B",
+    ValueType.UINT64: "Q",
+    ValueType.INT64: "q",
+    ValueType.FLOAT64: "d",
 }
-_CODES = {
-    **{"<u1": "B", "<i1": "b", "<u2": "H", "<i2": "h", "<u4": "I", "<i4": "i", "<u8": "Q", "<i8": "q"},
-    **{"<f4": "f", "<f8": "d"},
-}
-#: The same in struct's spelling, without the order of bytes.
-STRUCTS = {kind: _CODES[code] for kind, code in SCALARS.items()}
-_SCALARS = {kind: struct.Struct("<" + code) for kind, code in STRUCTS.items()}
+_STRUCTS = {kind: struct.Struct("<" + code) for kind, code in SCALARS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +143,7 @@ def read_entry(cursor: HeaderCursor) -> tuple[str, Value | StoredArray]:
     if kind is ValueType.STRING:
         return key, Value(kind, cursor.text(key))
     if kind is not ValueType.ARRAY:
-        return key, Value(kind, _scalar(kind, cursor.take(_SCALARS[kind].size)))
+        return key, Value(kind, _scalar(kind, cursor.take(_STRUCTS[kind].size)))
     items = _value_type(cursor, key)
     (count,) = cursor.unpack("<Q")
     if items is ValueType.ARRAY:
@@ -162,7 +156,7 @@ def read_entry(cursor: HeaderCursor) -> tuple[str, Value | StoredArray]:
     if items is ValueType.STRING:
         cursor.skip_strings(count)
     else:
-        cursor.skip(count * _SCALARS[items].size)
+        cursor.skip(count * _STRUCTS[items].size)
     return key, StoredArray(items, count, begin, cursor.offset - begin)
 
 
@@ -183,14 +177,14 @@ def _value_type(cursor: HeaderCursor, key: str) -> ValueType:
 
 
 def _scalar(kind: ValueType, raw: bytes) -> Any:
-    (value,) = _SCALARS[kind].unpack(raw)
+    (value,) = _STRUCTS[kind].unpack(raw)
     return bool(value) if kind is ValueType.BOOL else value
 
 
 def _decode_array(file: PositionalFile, key: str, stored: StoredArray) -> Value:
     if stored.items is not ValueType.STRING:
         raw = file.read_bytes(stored.offset, stored.nbytes, what=key)
-        data = list(struct.unpack(f"<{stored.count}{STRUCTS[stored.items]}", raw))
+        data = list(struct.unpack(f"<{stored.count}{SCALARS[stored.items]}", raw))
         if stored.items is ValueType.BOOL:
             data = [value != 0 for value in data]
         return Value(ValueType.ARRAY, data, stored.items)

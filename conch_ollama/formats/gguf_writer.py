@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from conch_ollama.errors import ShapeError, TensorError, UnknownTypeError, UsageError
 from conch_ollama.formats.ggml_types import GGML_TYPES
-from conch_ollama.formats.gguf_metadata import SCALARS, STRUCTS
+from conch_ollama.formats.gguf_metadata import SCALARS
 from conch_ollama.formats.metadata import Metadata, Value, ValueType
 from conch_ollama.formats.streamed_file import StreamedFile
 
@@ -151,7 +151,7 @@ def _numbers(kind: ValueType, values: Sequence[Any]) -> bytes:
     if isinstance(values, list | tuple) and all(type(value) is plain for value in values):
         # Without numpy, which takes longer to import than a small file to write; too large a float is its to round.
         with contextlib.suppress(OverflowError):
-            return struct.pack(f"<{len(values)}{STRUCTS[kind]}", *values)
+            return struct.pack(f"<{len(values)}{SCALARS[kind]}", *values)
     return _from_array(kind, values)
 
 
@@ -167,7 +167,7 @@ def _from_array(kind: ValueType, values: Sequence[Any]) -> bytes:
         if not all(isinstance(value, int) for value in values):
             raise ValueError("a whole number is needed")
         given = np.array(values, dtype=object)
-    return _fitting(given, SCALARS[kind], whole).tobytes()
+    return _fitting(given, f"<{SCALARS[kind]}", whole).tobytes()
 
 
 def _fitting(given: NDArray[Any], dtype: str, whole: bool) -> NDArray[Any]:
