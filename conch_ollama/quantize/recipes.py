@@ -13,30 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conch_ollama.errors import UnknownTypeError
+from conch_ollama.formats.file_types import FILE_TYPE_NAMES
 from conch_ollama.formats.metadata import Metadata
 from conch_ollama.quantize.mixes import DEFAULT_TYPES, Mix, ModelShape
 from conch_ollama.quantize.types import GGML, block_elements, row_bytes
 
-#: `general.file_type` of every recipe (llama_ftype in llama.h).
-FILE_TYPES: dict[str, int] = {
-    "f32": 0,
-    "f16": 1,
-    "bf16": 32,
-    "q8_0": 7,
-    "q4_0": 2,
-    "q4_1": 3,
-    "q5_0": 8,
-    "q5_1": 9,
-    "q2_K": 10,
-    "q3_K_S": 11,
-    "q3_K_M": 12,
-    "q3_K_L": 13,
-    "q4_K_S": 14,
-    "q4_K_M": 15,
-    "q5_K_S": 16,
-    "q5_K_M": 17,
-    "q6_K": 18,
-}
+_RECIPES = (
+    *("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1"),
+    *("q2_K", "q3_K_S", "q3_K_M", "q3_K_L", "q4_K_S", "q4_K_M", "q5_K_S", "q5_K_M", "q6_K"),
+)
+_NUMBERS = {name: number for number, name in FILE_TYPE_NAMES.items()}
+#: `general.file_type` of every recipe.
+FILE_TYPES: dict[str, int] = {name: _NUMBERS[name.upper()] for name in _RECIPES}
 
 ALIASES: dict[str, str] = {
     "q2": "q2_K",
