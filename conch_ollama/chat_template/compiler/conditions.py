@@ -26,28 +26,21 @@ def _at_last(name: str, role: str) -> Callable[[Writer], None]:
     return write
 
 
-def _asked(out: Writer) -> None:
-    out.code('if and (eq .Role "user") $unasked')
-    out.code("if lt (len .Content) 31")
-    out.code("$unasked = false")
-    out.code('else if ne (slice .Content 0 15) "<tool_response>"')
-    out.code("$unasked = false")
-    out.code('else if ne (slice .Content (len (slice .Content 16))) "</tool_response>"')
-    out.code("$unasked = false")
-    out.code("end")
-    out.code("end")
+def _at_question(test: str, code: str) -> Callable[[Writer], None]:
+    """`code` at a question of which `test` holds, if it is no wrapped tool result."""
 
+    def write(out: Writer) -> None:
+        out.code(f"if {test}")
+        out.code("if lt (len .Content) 31")
+        out.code(code)
+        out.code('else if ne (slice .Content 0 15) "<tool_response>"')
+        out.code(code)
+        out.code('else if ne (slice .Content (len (slice .Content 16))) "</tool_response>"')
+        out.code(code)
+        out.code("end")
+        out.code("end")
 
-def _last_asked(out: Writer) -> None:
-    out.code('if eq .Role "user"')
-    out.code("if lt (len .Content) 31")
-    out.code("$lastAsked = $i")
-    out.code('else if ne (slice .Content 0 15) "<tool_response>"')
-    out.code("$lastAsked = $i")
-    out.code('else if ne (slice .Content (len (slice .Content 16))) "</tool_response>"')
-    out.code("$lastAsked = $i")
-    out.code("end")
-    out.code("end")
+    return write
 
 
 def _prefilled(out: Writer) -> None:
@@ -61,8 +54,8 @@ SURVEYED: Mapping[str, tuple[str, Callable[[Writer], None]]] = {
     "$firstAnswer": ("-1", _at_first("$firstAnswer", "assistant")),
     "$lastAnswer": ("-1", _at_last("$lastAnswer", "assistant")),
     "$prefilled": ("false", _prefilled),
-    "$unasked": ("true", _asked),
-    "$lastAsked": ("-1", _last_asked),
+    "$unasked": ("true", _at_question('and (eq .Role "user") $unasked', "$unasked = false")),
+    "$lastAsked": ("-1", _at_question('eq .Role "user"', "$lastAsked = $i")),
 }
 
 _PLACES = {
