@@ -52,10 +52,7 @@ def write_cut(out: Writer, variable: str, cut: Cut) -> None:
         if cut.until:
             out.comment(f"And that only up to {cut.until}.")
             _search(out, variable, cut.until, (f"{variable} = {_before(variable)}",))
-        if cut.left:
-            write_left(out, variable, cut.left)
-        if cut.right:
-            write_right(out, variable, cut.right)
+        _write_ends(out, variable, cut.left, cut.right)
         out.code("end")
 
 
@@ -63,12 +60,16 @@ def write_trim(out: Writer, variable: str, trim: Trim) -> None:
     """Leaves what `trim` leaves of the text in `variable`."""
     if trim.cut and not trim.early:
         write_cut(out, variable, trim.cut)
-    if trim.left:
-        write_left(out, variable, trim.left)
-    if trim.right:
-        write_right(out, variable, trim.right)
+    _write_ends(out, variable, trim.left, trim.right)
     if trim.cut and trim.early:
         write_cut(out, variable, trim.cut)
+
+
+def _write_ends(out: Writer, variable: str, left: str, right: str) -> None:
+    if left:
+        write_left(out, variable, left)
+    if right:
+        write_right(out, variable, right)
 
 
 def write_thought(out: Writer, text: str, variable: str, thought: Thought) -> None:
@@ -81,9 +82,7 @@ def write_thought(out: Writer, text: str, variable: str, thought: Thought) -> No
 
 def write_told(out: Writer, thought: Thought, text: str) -> None:
     """Prints `$thought`, and `text`, the answer."""
-    if thought.ends:
-        write_left(out, "$thought", thought.ends)
-        write_right(out, "$thought", thought.ends)
+    _write_ends(out, "$thought", thought.ends, thought.ends)
     out.text(thought.lead)
     out.value("$thought")
     if thought.alone == thought.middle:
