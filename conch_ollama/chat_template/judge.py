@@ -5,7 +5,7 @@ Compares nothing itself (`compare.py`) and chooses nothing (`prove.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -13,7 +13,7 @@ from typing import Any
 
 from conch_ollama.chat_template.capabilities import go_capabilities, is_bypassed
 from conch_ollama.chat_template.compare import Compared, Tokenizer, likeness
-from conch_ollama.chat_template.conversations import PLAIN, Conversation
+from conch_ollama.chat_template.conversations import PLAIN
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.ollama_render import OllamaTemplate, collate
 from conch_ollama.chat_template.tool_limits import tool_limit
@@ -58,20 +58,10 @@ class Judged:
 
 def judge(subject: Subject, compared: Iterable[Compared], *, reason: str = "", strategy: str = "given") -> Judged:
     """`reason`: what speaks against a proof whatever the comparisons say (the date)."""
-    altered: list[Conversation] = []
-    equal = 0
-
-    def verdicts() -> Iterator[tuple[str, str, Callable[[], ClassVerdict]]]:
-        nonlocal equal
-        for one in compared:
-            kind = one.reference.conversation.kind
-            equal += kind in PLAIN and one.verdict == EQUAL
-            if one.verdict == ALTERED:
-                altered.append(one.reference.conversation)
-                kind = ALTERED_KIND
-            yield kind, one.verdict, partial(_verdict, subject, one)
-
-    classes = by_class(verdicts())
+    found = list(compared)
+    altered = tuple(one.reference.conversation for one in found if one.verdict == ALTERED)
+    equal = sum(one.verdict == EQUAL and one.reference.conversation.kind in PLAIN for one in found)
+    classes = by_class((_class_of(one), one.verdict, partial(_verdict, subject, one)) for one in found)
     server, template = subject.server, subject.template
     proof = Proof(
         template=template.template.source,
@@ -79,13 +69,17 @@ def judge(subject: Subject, compared: Iterable[Compared], *, reason: str = "", s
         classes=classes,
         strategy=strategy,
         reason=reason,
-        altered=tuple(altered),
+        altered=altered,
         bos=who_writes(server),
         capabilities=go_capabilities(template),
         bypassed=is_bypassed(template, subject.jinja.source),
         warnings=warnings(server),
     )
     return Judged(proof, equal)
+
+
+def _class_of(one: Compared) -> str:
+    return ALTERED_KIND if one.verdict == ALTERED else one.reference.conversation.kind
 
 
 def _verdict(subject: Subject, one: Compared) -> ClassVerdict:
