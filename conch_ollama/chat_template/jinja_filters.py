@@ -36,14 +36,14 @@ FILTER = 8
 
 def _check_indent(context: BoundedContext, text: Any, width: Any = 4, *_: Any, **given: Any) -> None:
     lines = str(text).count("\n") + 1
-    context.bound(len(str(text)) + lines * number(width, "width"), "indent")
+    context.bound(len(str(text)) + lines * number(width), "indent")
 
 
 def _check_batch(
     context: BoundedContext, items: Any, linecount: Any = 1, fill_with: Any = None, slices: Any = None
 ) -> None:
     fill = context.weigh((fill_with,)) << 4
-    context.bound(number(linecount if slices is None else slices, "count") * fill, "batch or slice")
+    context.bound(number(linecount if slices is None else slices) * fill, "batch or slice")
 
 
 def _check_round(context: BoundedContext, value: Any, precision: Any = 0, *_: Any, **__: Any) -> None:
@@ -58,9 +58,9 @@ def _check_sum(context: BoundedContext, items: Any, attribute: Any = None, start
 
 def _check_json(context: BoundedContext, value: Any, ensure_ascii: Any = False, indent: Any = None, **_: Any) -> None:
     if indent is not None and isinstance(value, list | tuple | dict):
-        context.bound((context.weigh(value) + 1) * max(number(indent, "indent"), 1), "tojson with an indent")
+        context.bound((context.weigh(value) + 1) * max(number(indent), 1), "tojson with an indent")
     elif indent is not None:
-        context.bound(number(indent, "indent"), "tojson with an indent")
+        context.bound(number(indent), "tojson with an indent")
 
 
 def _check_format(context: BoundedContext, form: Any, *args: Any, **kwargs: Any) -> None:

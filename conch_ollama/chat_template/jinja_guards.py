@@ -25,7 +25,7 @@ REFUSED_METHODS = frozenset(("encode", "from_bytes", "maketrans", "to_bytes", "t
 _DIGITS = re.compile(r"\d+")
 
 
-def number(value: Any, what: str) -> int:
+def number(value: Any) -> int:
     """A width or count as far as it is one; what is no number fails in the operation itself."""
     return abs(value) if isinstance(value, int) else len(value) if isinstance(value, str) else 0
 
@@ -75,11 +75,11 @@ def check_printf(context: BoundedContext, form: str, values: Any) -> None:
 
 
 def check_padding(context: BoundedContext, text: Any, width: Any = 80, *_: Any, **__: Any) -> None:
-    context.bound(number(width, "width"), "padding to a width")
+    context.bound(number(width), "padding to a width")
 
 
 def _check_tabs(context: BoundedContext, text: Any, tabsize: Any = 8) -> None:
-    context.bound(str(text).count("\t") * number(tabsize, "tabsize"), "expandtabs")
+    context.bound(str(text).count("\t") * number(tabsize), "expandtabs")
 
 
 def check_replace(
