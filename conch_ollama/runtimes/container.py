@@ -33,9 +33,9 @@ def cores_left(root: Path = _ROOT) -> int | None:
     """Whole cores by the quota, at least one."""
     found = []
     for group in _groups(root, "cpu"):
-        quota, _, period = _read(group / "cpu.max").partition(" ")
+        quota, _, period = kernel_text(group / "cpu.max").partition(" ")
         if not quota:
-            quota, period = _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
+            quota, period = kernel_text(group / "cpu.cfs_quota_us"), kernel_text(group / "cpu.cfs_period_us")
         if quota.isdigit() and period.isdigit() and int(period):
             found.append(max(1, int(quota) // int(period)))
     return min(found, default=None)
@@ -45,7 +45,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
     """This process's group and those above. Inside a container the mount begins at its own, whatever its path is called
     outside."""
     mounts = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in kernel_text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
@@ -61,17 +61,18 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _file_pages(stat: Path) -> int:
     """Of the group and those below it: version 1 says that by other names."""
-    words = dict(line.split(" ", 1) for line in _read(stat).splitlines() if " " in line)
+    words = dict(line.split(" ", 1) for line in kernel_text(stat).splitlines() if " " in line)
     prefix = "total_" if "total_inactive_file" in words else ""
     return sum(int(words.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
 
 
 def _number(file: Path) -> int | None:
-    text = _read(file)
+    text = kernel_text(file)
     return int(text) if text.isdigit() else None
 
 
-def _read(file: Path) -> str:
+def kernel_text(file: Path) -> str:
+    """A small file of the kernel's; empty where there is none."""
     try:
         return file.read_text(encoding="ascii").strip()
     except (OSError, ValueError):

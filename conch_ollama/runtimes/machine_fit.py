@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conch_ollama.runtimes.container import cores_left, memory_left
+from conch_ollama.runtimes.container import cores_left, kernel_text, memory_left
 from conch_ollama.runtimes.gguf_card import GGUFFacts
 
 _OVERHEAD = 96 << 20
@@ -108,13 +108,6 @@ def _gpus() -> frozenset[str]:
     if Path("/dev/kfd").exists():
         found.add("amd")
     cards = Path("/sys/class/drm").glob("renderD*/device/vendor")
-    if any(_read(str(vendor)) == _INTEL for vendor in cards):
+    if any(kernel_text(vendor) == _INTEL for vendor in cards):
         found.add("intel")
     return frozenset(found)
-
-
-def _read(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
