@@ -116,8 +116,8 @@ def _check(model: LlamaCppModel) -> None:
         raise UsageError(f"{model.name}: llama-cpp-python takes one adapter, not {len(model.adapters)}")
 
 
-def describe(entries: Iterable[Planned], machine: Machine, memory: int) -> list[str]:
-    """What was chosen, line by line. `memory`: the limit for all that is loaded, in bytes."""
+def describe(entries: Iterable[Planned], gpus: frozenset[str], memory: int) -> list[str]:
+    """What was chosen, line by line. `gpus`: as Machine has them; `memory`: the limit for all that is loaded."""
     lines = []
     for entry in entries:
         card, fit = entry.facts.card, entry.fit
@@ -130,8 +130,8 @@ def describe(entries: Iterable[Planned], machine: Machine, memory: int) -> list[
             + ("stays loaded" if stays < 0 else f"unloaded after {stays:g} s without a request")
         )
     lines.append(f"memory: {_size(memory)} for all that is loaded; what does not fit beside others takes their place")
-    devices = _usable_devices() if machine.gpus - {"apple"} else None
-    lines.append(gpu_advice(machine.gpus, devices))
+    devices = _usable_devices() if gpus - {"apple"} else None
+    lines.append(gpu_advice(gpus, devices))
     return lines
 
 

@@ -72,13 +72,13 @@ class LlamaCppRuntime:
         kept = {plan for entry in entries.values() for plan in entry.plans}
         for plan in {plan for entry in self._entries.values() for plan in entry.plans} - kept:
             self._pool.forget(plan)
-        self._machine, self._entries = machine, entries
+        self._entries = entries
         self._pool.hung_s = hung_s
         self._pool.resize(Room(max_loaded, memory or int(machine.memory * _SHARE), strict=memory is not None))
 
     def describe(self) -> list[str]:
         """What was chosen, line by line, for the start."""
-        return describe(self._entries.values(), self._machine, self._pool.room.memory or self._machine.memory)
+        return describe(self._entries.values(), self._here.gpus, self._pool.room.memory or 0)
 
     async def models(self) -> list[ModelCard]:
         return [card_of(entry) for entry in self._entries.values()]
