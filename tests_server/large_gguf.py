@@ -13,11 +13,11 @@ import gguf
 import numpy as np
 
 from conch_ollama.tokenizers.byte_level import BYTE_CHARACTERS
+from tests.parts.scripted_gguf import layer_shapes
 from tests.parts.tiny import CHATML
 
 #: Of Qwen2.5-1.5B.
 WIDTH, FEED, LAYERS, HEADS, KEY_HEADS, VOCABULARY = 1536, 8960, 28, 12, 2, 151_936
-_HEAD_WIDTH = WIDTH // HEADS
 
 
 def large_gguf(path: Path) -> Path:
@@ -70,24 +70,8 @@ def _describe_tokens(writer: gguf.GGUFWriter) -> None:
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
-    keys = KEY_HEADS * _HEAD_WIDTH
     found: dict[str, tuple[int, ...]] = {"token_embd.weight": (VOCABULARY, WIDTH), "output_norm.weight": (WIDTH,)}
+    shapes = layer_shapes("qwen2", width=WIDTH, heads=HEADS, feed=FEED, key_heads=KEY_HEADS)
     for layer in range(LAYERS):
-        found |= {
-            f"blk.{layer}.{name}": shape
-            for name, shape in {
-                "attn_norm.weight": (WIDTH,),
-                "attn_q.weight": (WIDTH, WIDTH),
-                "attn_q.bias": (WIDTH,),
-                "attn_k.weight": (keys, WIDTH),
-                "attn_k.bias": (keys,),
-                "attn_v.weight": (keys, WIDTH),
-                "attn_v.bias": (keys,),
-                "attn_output.weight": (WIDTH, WIDTH),
-                "ffn_norm.weight": (WIDTH,),
-                "ffn_gate.weight": (FEED, WIDTH),
-                "ffn_up.weight": (FEED, WIDTH),
-                "ffn_down.weight": (WIDTH, FEED),
-            }.items()
-        }
+        found |= {f"blk.{layer}.{name}": shape for name, shape in shapes.items()}
     return found

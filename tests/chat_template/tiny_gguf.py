@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 
 from conch_ollama.tokenizers.byte_level import BYTE_CHARACTERS
-from tests.parts.scripted_gguf import describe
+from tests.parts.scripted_gguf import describe, layer_shapes
 
 WIDTH, HEADS, FEED = 32, 2, 64
 
@@ -31,17 +31,9 @@ def write_tiny_gguf(path: Path, architecture: str = "llama") -> Path:
     writer.add_bos_token_id(len(tokens) - 2)
     writer.add_eos_token_id(len(tokens) - 1)
     writer.add_add_bos_token(False)
-    shapes = {"token_embd.weight": (len(tokens), WIDTH), "output_norm.weight": (WIDTH,)}
-    shapes |= {
-        "output.weight": (len(tokens), WIDTH),
-        "blk.0.attn_norm.weight": (WIDTH,),
-        "blk.0.ffn_norm.weight": (WIDTH,),
-    }
-    shapes |= {f"blk.0.attn_{part}.weight": (WIDTH, WIDTH) for part in ("q", "k", "v", "output")}
-    shapes |= {"blk.0.ffn_gate.weight": (FEED, WIDTH), "blk.0.ffn_up.weight": (FEED, WIDTH)}
-    shapes |= {"blk.0.ffn_down.weight": (WIDTH, FEED)}
-    if architecture == "qwen3":
-        shapes |= {f"blk.0.attn_{part}_norm.weight": (WIDTH // HEADS,) for part in ("q", "k")}
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(tokens), WIDTH), "output_norm.weight": (WIDTH,)}
+    shapes |= {"output.weight": (len(tokens), WIDTH)}
+    shapes |= {f"blk.0.{name}": shape for name, shape in layer_shapes(architecture, **sizes).items()}
     for name, shape in shapes.items():
         writer.add_tensor(name, chance.normal(0, 0.05, shape).astype(np.float32))
     writer.write_header_to_file()

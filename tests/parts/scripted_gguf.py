@@ -120,6 +120,22 @@ def describe(
     writer.add_vocab_size(vocabulary)
 
 
+def layer_shapes(
+    architecture: str, *, width: int, heads: int, feed: int, key_heads: int = 0
+) -> dict[str, tuple[int, ...]]:
+    """The tensors of one layer, without `blk.N.`. `key_heads`: 0 for as many as `heads`."""
+    keys = width // heads * (key_heads or heads)
+    rows = {"q": width, "k": keys, "v": keys}
+    shapes: dict[str, tuple[int, ...]] = {f"{part}_norm.weight": (width,) for part in ("attn", "ffn")}
+    shapes |= {f"attn_{part}.weight": (count, width) for part, count in {**rows, "output": width}.items()}
+    shapes |= {"ffn_gate.weight": (feed, width), "ffn_up.weight": (feed, width), "ffn_down.weight": (width, feed)}
+    if architecture == "qwen2":
+        shapes |= {f"attn_{part}.bias": (count,) for part, count in rows.items()}
+    if architecture == "qwen3":
+        shapes |= {f"attn_{part}_norm.weight": (width // heads,) for part in ("q", "k")}
+    return shapes
+
+
 def _weights(vocabulary: int, chain: Sequence[int], architecture: str) -> dict[str, NDArray[np.float32]]:
     """`chain`: what is said, token by token. A state of the script is a row of random signs, all nearly orthogonal."""
     states = np.random.default_rng(1).choice(np.array([-1, 1], np.float32), (len(chain), WIDTH))
@@ -130,14 +146,10 @@ def _weights(vocabulary: int, chain: Sequence[int], architecture: str) -> dict[s
         if state + 1 < len(chain):
             embedding[token] = states[state + 1]
     made = {"token_embd.weight": embedding, "output_norm.weight": np.ones(WIDTH, np.float32), "output.weight": head}
-    made |= {f"blk.0.{part}_norm.weight": np.ones(WIDTH, np.float32) for part in ("attn", "ffn")}
-    shapes: dict[str, tuple[int, ...]] = {f"attn_{part}.weight": (WIDTH, WIDTH) for part in ("q", "k", "v", "output")}
-    shapes |= {"ffn_gate.weight": (FEED, WIDTH), "ffn_up.weight": (FEED, WIDTH), "ffn_down.weight": (WIDTH, FEED)}
-    if architecture == "qwen2":
-        shapes |= {f"attn_{part}.bias": (WIDTH,) for part in ("q", "k", "v")}
-    if architecture == "qwen3":
-        shapes |= {f"attn_{part}_norm.weight": (WIDTH // HEADS,) for part in ("q", "k")}
-    return made | {f"blk.0.{name}": np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    shapes = layer_shapes(architecture, width=WIDTH, heads=HEADS, feed=FEED)
+    layer = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    layer |= {f"{part}_norm.weight": np.ones(WIDTH, np.float32) for part in ("attn", "ffn")}
+    return made | {f"blk.0.{name}": values for name, values in layer.items()}
 
 
 def _bytes_as_text(text: str) -> str:
