@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,23 +58,35 @@ class OllamaAnswer:
 
     def lines(self, chunk: Chunk, now: float) -> Iterator[dict[str, Any]]:
         """The lines for one chunk: none for those that only hold a role, figures or pieces of calls."""
-        data = chunk.data
-        self._timings = data.get("timings") or self._timings
-        for choice in data.get("choices") or ():
-            delta = choice.get("delta") or {}
-            text = delta.get("content") or choice.get("text") or ""
-            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-            self._said.append(text)
-            self._thought.append(thought)
-            thought = thought if self._think else ""
-            if self._top is not None:
-                self._logprobs += ollama_logprobs(choice, self._top)
-            if delta.get("tool_calls"):
-                self._calls.add({"delta": {"tool_calls": delta["tool_calls"]}})
+        for choice in self._choices(chunk):
+            text, thought = self._add(choice)
             if text or thought:
                 yield self._line(now, text, thought) | self.logprobs()
-            self._finish = choice.get("finish_reason") or self._finish
-            self.finished = self.finished or bool(choice.get("finish_reason"))
+
+    def note(self, chunk: Chunk) -> None:
+        """Take in one chunk of an answer that is told whole."""
+        for choice in self._choices(chunk):
+            self._add(choice)
+
+    def _choices(self, chunk: Chunk) -> Sequence[Mapping[str, Any]]:
+        data = chunk.data
+        self._timings = data.get("timings") or self._timings
+        return data.get("choices") or ()
+
+    def _add(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        """Its text, and of its thought what the client sees."""
+        delta = choice.get("delta") or {}
+        text = delta.get("content") or choice.get("text") or ""
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        self._said.append(text)
+        self._thought.append(thought)
+        if self._top is not None:
+            self._logprobs += ollama_logprobs(choice, self._top)
+        if delta.get("tool_calls"):
+            self._calls.add({"delta": {"tool_calls": delta["tool_calls"]}})
+        self._finish = choice.get("finish_reason") or self._finish
+        self.finished = self.finished or bool(choice.get("finish_reason"))
+        return text, thought if self._think else ""
 
     def last(self, now: float, tally: Mapping[str, float]) -> Iterator[dict[str, Any]]:
         """The tool calls, if there are any, and the last line.

@@ -61,18 +61,12 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
     if given.get("stream") is False:
 
         async def whole() -> dict[str, Any]:
-            seen: list[dict[str, Any]] = []
-
             async def listen(chunk: Chunk) -> None:
-                for piece in made.lines(chunk, 0):
-                    seen.extend(piece.get("logprobs", ()))
+                made.note(chunk)
                 await look_for_context()
 
             await answer(shim, job, listen)
-            last = made.whole(time.time(), _figures(job.tally))
-            if seen:
-                last["logprobs"] = seen + last.get("logprobs", [])
-            return last | context
+            return made.whole(time.time(), _figures(job.tally)) | context
 
         return WholeAnswer(whole)
 
