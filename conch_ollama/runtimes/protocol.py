@@ -13,6 +13,8 @@ from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 Body = Mapping[str, Any]
+#: The words for what a model can do, in the order in which Ollama tells them.
+CAPABILITIES = ("completion", "tools", "insert", "vision", "embedding", "thinking")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Embeddings:
 class ModelCard:
     """A model that a runtime can serve. Sizes in bytes, `modified` in seconds since 1970; what is unknown is empty.
 
-    `capabilities`: of "completion", "tools", "thinking", "embedding", "vision", "insert". `digest`: sha256 in hex.
-    `version`: of the adapter, where the model is one (`name@version`). `slots`: answers at once.
+    `capabilities`: words of CAPABILITIES. `digest`: sha256 in hex. `version`: of the adapter, where the model is one
+    (`name@version`). `slots`: answers at once.
     """
 
     name: str

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from conch_ollama.errors import BadConfigError, NotFoundError, UsageError
+from conch_ollama.runtimes.protocol import CAPABILITIES
 from conch_ollama.server.keys import parse_network
 from conch_ollama.server.settings import (
     Audit,
@@ -28,7 +29,8 @@ from conch_ollama.workflows.serve_models import LLAMA, OllamaPlan, ServePlan, Up
 from conch_ollama.workflows.sizes import byte_count
 from conch_ollama.workflows.toml_tables import Table
 
-_CAPABILITIES = frozenset({"embedding", "insert", "thinking", "tools", "vision"})
+#: What may be said of a model behind a URL; "completion" each of them has anyway.
+_CAPABILITIES = frozenset(CAPABILITIES) - {"completion"}
 Overlay = Callable[[ServePlan], ServePlan]
 
 

@@ -12,12 +12,11 @@ from hashlib import sha256
 from typing import Any
 
 from conch_ollama.ollama.modelfile import Modelfile, write
-from conch_ollama.runtimes.protocol import ModelCard
+from conch_ollama.runtimes.protocol import CAPABILITIES, ModelCard
 from conch_ollama.server.dialects.ollama_answers import instant
 
 #: Far enough for "never", near enough for every date library.
 _NEVER = 10_982_476_800.0
-_ORDER = ("completion", "tools", "insert", "vision", "embedding", "thinking")
 
 
 def full_name(name: str) -> str:
@@ -63,7 +62,7 @@ def shown(name: str, card: ModelCard, *, go_template: bool) -> dict[str, Any]:
         "template": template,
         "details": _details(card),
         "model_info": info,
-        "capabilities": [word for word in _ORDER if word in card.capabilities],
+        "capabilities": [word for word in CAPABILITIES if word in card.capabilities],
         "modified_at": instant(card.modified),
     }
     made |= {key: value for key, value in (("system", card.system), ("license", card.license)) if value}
