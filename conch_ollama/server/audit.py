@@ -138,7 +138,7 @@ def refused_record(visitor: Visitor, refusal: Refusal | None, *, recognised: boo
         "request": visitor.request_id,
         "caller": who or (visitor.caller.name if recognised else None),
         "how": visitor.caller.how if recognised else None,
-        "address": "" if visitor.address is None else str(visitor.address),
+        "address": visitor.address_text,
         "result": "cancelled" if refusal is None else refusal.code or str(refusal.status),
         "reason": reason[:_REASON],
     }

@@ -217,7 +217,7 @@ class _Visit:
             extra={
                 "request": visitor.request_id,
                 "caller": visitor.caller.name,
-                "address": str(visitor.address or ""),
+                "address": visitor.address_text,
                 "method": self._scope["method"],
                 "path": self._scope["path"],
                 "status": self._status,

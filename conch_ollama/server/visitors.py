@@ -33,6 +33,11 @@ class Visitor:
     request_id: str
     course: Course = field(default_factory=Course)
 
+    @property
+    def address_text(self) -> str:
+        """For logs and the queue; "" where there is no address."""
+        return "" if self.address is None else str(self.address)
+
 
 def visitor_of(request: Request) -> Visitor:
     """Who sent this request."""
