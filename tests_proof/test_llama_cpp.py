@@ -39,9 +39,7 @@ _BEYOND = {
 
 
 def verdict(jinja: JinjaTemplate) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = engine_verdicts(
-        jinja.source, bos_token=jinja.bos_token, eos_token=jinja.eos_token, special_tokens=jinja.special_tokens
-    )["llama.cpp"]
+    found: Mapping[str, Any] = engine_verdicts(jinja)["llama.cpp"]
     return found
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from conch_ollama.chat_template.compare import Reference, References
@@ -51,33 +50,19 @@ class Corrected:
 
 
 def engine_verdicts(
-    source: str,
-    *,
-    bos_token: str,
-    eos_token: str,
-    gguf: Path | None = None,
-    special_tokens: Mapping[str, Any] | None = None,
-    correct: bool = True,
-) -> Mapping[str, Any]:
-    """engine -> proven, classes, version, reason, `corrected` (a Jinja that both render alike, or None) and `changes`.
-
-    `source` is the model's chat template, as transformers renders it. `gguf`: a file whose own template is what the
-    engine renders. `prefill_by_server`: whether what llama.cpp itself does to continue an answer, which it hides from
-    every template, comes to the same prompt. Raises BadTemplateError where transformers can't render one question.
-    """
-    jinja = JinjaTemplate(source, bos_token=bos_token, eos_token=eos_token, special_tokens=special_tokens)
-    return verdicts_of(jinja, templates=_templates_of(gguf) if gguf is not None else None, correct=correct)
-
-
-def verdicts_of(
     jinja: JinjaTemplate,
     *,
     templates: Mapping[str, str] | None = None,
     known: Callable[[], References] | None = None,
     correct: bool = True,
 ) -> Mapping[str, Any]:
-    """The same of a template that is parsed already. `templates`: what the engine gets, by their keys in a GGUF, where
-    there are others beside it. `known`: the prompts that another proof made of it."""
+    """engine -> proven, classes, version, reason, `corrected` (a Jinja that both render alike, or None) and `changes`.
+
+    `jinja` is the model's chat template, as transformers renders it. `templates`: what the engine gets, by their keys
+    in a GGUF, where there are others beside it. `known`: the prompts that another proof made of it.
+    `prefill_by_server`: whether what llama.cpp itself does to continue an answer, which it hides from every template,
+    comes to the same prompt. Raises BadTemplateError where transformers can't render one question.
+    """
     jinja.render(conversation("", ("u", "Hi")).messages)  # before llama.cpp gets to see it: what is hostile ends here
     references = cache(lambda: references_for(jinja, known() if known else None))
     verdict = prove_in_llama_cpp(jinja, templates or {TEMPLATE_KEY: jinja.source}, references)
@@ -156,11 +141,3 @@ def _last_error(log: str) -> str:
     """What llama.cpp says of the template among the last lines of its log."""
     found = [line.removeprefix("Error: ") for line in log.splitlines() if line.startswith("Error: ")]
     return found[-1] if found else ""
-
-
-def _templates_of(gguf: Path) -> dict[str, str]:
-    from conch_ollama.formats.gguf_reader import GGUFFile
-
-    with GGUFFile(gguf) as file:
-        # By their keys: asking for a value decodes it, and a vocabulary is large.
-        return {key: str(file.metadata[key].data) for key in file.metadata if key.startswith(TEMPLATE_KEY)}

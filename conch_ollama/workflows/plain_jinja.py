@@ -38,9 +38,7 @@ def with_plain_jinja(inputs: Inputs, name: str) -> Plain:
     if chat is None:
         return Plain(inputs)
     try:
-        found = engine_verdicts(
-            chat.source, bos_token=chat.bos_token, eos_token=chat.eos_token, special_tokens=chat.special_tokens
-        )[_ENGINE]
+        found = engine_verdicts(chat.jinja)[_ENGINE]
     except BadTemplateError as err:
         return Plain(inputs, warnings=(f"{_ENGINE} was not asked for its rendering: {err.message}",))
     corrected = found.get("corrected")

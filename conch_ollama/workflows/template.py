@@ -231,8 +231,8 @@ class _Asked:
     def _ask(self) -> None:
         chat = self._chat
         try:
-            from conch_ollama.workflows.engines import verdicts_of
+            from conch_ollama.workflows.engines import engine_verdicts
 
-            self._found = verdicts_of(chat.jinja, templates=chat.templates, known=lambda: chat.references)
+            self._found = engine_verdicts(chat.jinja, templates=chat.templates, known=lambda: chat.references)
         except (ConchError, OSError, ImportError) as err:
             self._found = {"llama.cpp": {"proven": None, "reason": f"not asked: {err}"}}

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from conch_ollama.chat_template.conversations import PLAIN, conversation
+from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.errors import BadTemplateError, RuntimeFailedError
+from conch_ollama.workflows.chat_format import read_chat_format
 from conch_ollama.workflows.engines import engine_verdicts
 from conch_ollama.workflows.template_carrier import TEMPLATE_KEY, write_carrier
 from conch_ollama.workflows.template_engine import TemplateEngine
@@ -23,7 +25,8 @@ NAMED = """{{ bos_token }}{% for message in messages %}
 
 
 def verdict(template: str, **options: Any) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = engine_verdicts(template, bos_token=BOS, eos_token=EOS, **options)["llama.cpp"]
+    jinja = JinjaTemplate(template, bos_token=BOS, eos_token=EOS)
+    found: Mapping[str, Any] = engine_verdicts(jinja, **options)["llama.cpp"]
     return found
 
 
@@ -84,8 +87,9 @@ def test_what_other_words_can_not_mend_is_written_anew() -> None:
 
 def test_the_template_of_a_file_is_held_against_the_models_own(tmp_path: Path) -> None:
     path = write_carrier(tmp_path / "海螺 a.gguf", {TEMPLATE_KEY: NAMED}, bos_token=BOS, eos_token=EOS)
-    assert verdict(NAMED, gguf=path)["proven"] is True
-    other = verdict(CHATML, gguf=path, correct=False)
+    held = read_chat_format(path).templates
+    assert verdict(NAMED, templates=held)["proven"] is True
+    other = verdict(CHATML, templates=held, correct=False)
     assert other["proven"] is False
     assert "+USER: What is the capital of France?" in other["classes"]["user"]["diff"]
 
