@@ -5,14 +5,14 @@ Concludes from a few probes to all conversations, so it may be wrong: whoever us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from conch_ollama.chat_template.compiler.counts import COUNTS
-from conch_ollama.chat_template.compiler.learn_system import TEXTS, SystemLearner, between, filled, no_trim, said
-from conch_ollama.chat_template.compiler.learn_thoughts import learn_thought
+from conch_ollama.chat_template.compiler.learn_system import filled
+from conch_ollama.chat_template.compiler.learn_texts import BLANKS, BOTH, Seen, TextLearner
 from conch_ollama.chat_template.compiler.learn_tools import PROBED_TOOLS, ToolLearner, are_shown, results_alone
 from conch_ollama.chat_template.compiler.model import (
     Model,
@@ -23,30 +23,16 @@ from conch_ollama.chat_template.compiler.model import (
     Results,
     Special,
     Systems,
-    Thought,
     Tree,
     Turn,
     grow,
 )
 from conch_ollama.chat_template.compiler.observe import Observation, observe, observe_unasked, opening_of
-from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe, Shape
-from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, IDENTITY, SPACE, Trim, fitting, tagged
-from conch_ollama.chat_template.conversations import EDGES, ODD, THOUGHTS
+from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape
+from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim
 
 T = TypeVar("T")
 MANY_TURNS = "depends on how many turns there are"
-BLANKS = tuple(text for text in ODD if text and not text.strip())
-_BOTH = Trim(SPACE, SPACE)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One message's surroundings, and where they were seen. The lead is without the opening."""
-
-    lead: str
-    tail: str
-    observation: Observation
-    at: int
 
 
 @dataclass(frozen=True)
@@ -90,12 +76,9 @@ def _learn(probe: Probe, *, tools: bool) -> Model:
         return replace(model, beyond=err.found)
 
 
-class _Learner(SystemLearner):
+class _Learner(TextLearner):
     def __init__(self, probe: Probe) -> None:
         super().__init__(probe)
-        self._texts: dict[tuple[str, Place], tuple[Trim, Special]] = {}
-        self._thoughts: dict[tuple[str, Place], Thought | None] = {}
-        self._togethers: dict[tuple[str, Place], tuple[Pieces, Pieces] | None] = {}
         self.empty, apart = self.stands_for("empty", [""])
         blanks = [text for text in BLANKS if not self.system_trim(text)]
         self.blank, also_apart = self.stands_for("blank", blanks)
@@ -132,7 +115,7 @@ class _Learner(SystemLearner):
     def model(self, more: Sequence[_State] = ()) -> Model:
         empty = "apart" if any("empty" in state.place for state in more) else self.empty
         openings: dict[Place, Pieces] = {}
-        turns: dict[str, dict[Place, _Seen]] = {"user": {}, "assistant": {}}
+        turns: dict[str, dict[Place, Seen]] = {"user": {}, "assistant": {}}
         prompts: dict[Place, Prompt] = {}
         for state in (*self.states, *more):
             opening = opening_of(state.observations)
@@ -143,7 +126,7 @@ class _Learner(SystemLearner):
                         role == "user" or (not one.shape.asked and at < len(one.shape.roles) - 1)
                     ):
                         continue
-                    seen = _Seen(one.leads[at].removeprefix(opening if at == 0 else ""), one.tails[at], one, at)
+                    seen = Seen(one.leads[at].removeprefix(opening if at == 0 else ""), one.tails[at], one, at)
                     known = turns[role].setdefault(one.shape.place(at) | state.place, seen)
                     _same((known.lead, known.tail), (seen.lead, seen.tail), f"what stands around a text of the {role}")
                 if one.prompts is not None:
@@ -168,18 +151,18 @@ class _Learner(SystemLearner):
 
     # -- user and assistant
 
-    def _turn(self, role: str, rows: Mapping[Place, _Seen]) -> Turn:
-        texts = {place: self._known_text(role, place, row) for place, row in rows.items() if "tools" not in place}
+    def _turn(self, role: str, rows: Mapping[Place, Seen]) -> Turn:
+        texts = {place: self.known_text(role, place, row) for place, row in rows.items() if "tools" not in place}
         leads = {place: self.pieces(row.lead) for place, row in rows.items()}
         together: dict[Place, Pieces] = dict.fromkeys(rows, ())
         for place, row in rows.items():
-            found = self._known_together(role, place, row, leads[place], texts) if place in texts else None
+            found = self.known_together(role, place, row, leads[place], texts) if place in texts else None
             if found is not None:
-                leads[place], together[place], texts[place] = found[0], found[1], (_BOTH, Special())
+                leads[place], together[place], texts[place] = found[0], found[1], (BOTH, Special())
         for place in (place for place in rows if "tools" in place):
             texts[place] = _as_without_tools(rows, place, texts, together)
         tails = {place: self.pieces(row.tail) for place, row in rows.items()}
-        thoughts = self._told(role, rows)
+        thoughts = self.told(role, rows)
         for place, thought in thoughts.items():
             if thought is not None and not thought.whole.is_identity:
                 texts[place] = IDENTITY, texts[place][1]
@@ -192,113 +175,6 @@ class _Learner(SystemLearner):
             _grown(thoughts, f"a thought in a text of the {role}"),
         )
 
-    def _known_text(self, role: str, place: Place, row: _Seen) -> tuple[Trim, Special]:
-        if (role, place) not in self._texts:
-            self._texts[role, place] = self._text(role, row)
-            self._thoughts[role, place] = self._thought(role, row, self._texts[role, place][0])
-        return self._texts[role, place]
-
-    def _known_together(
-        self, role: str, place: Place, row: _Seen, lead: Pieces, texts: Mapping[Place, tuple[Trim, Special]]
-    ) -> tuple[Pieces, Pieces] | None:
-        if (role, place) not in self._togethers:
-            self._togethers[role, place] = self._together(row, lead, *texts[place])
-        return self._togethers[role, place]
-
-    def _text(self, role: str, row: _Seen) -> tuple[Trim, Special]:
-        one, at = row.observation, row.at
-        before, after = one.around(at)
-        texts, tags = [text for text in TEXTS if role != "user" or WRAPPING[0] not in text], self.probe.tags
-        seen = {text: self.probe.render(one.shape.messages({at: text})) for text in (*texts, *THOUGHTS, *tagged(tags))}
-
-        def holds(trim: Trim, text: str) -> bool:
-            return seen[text] in (None, before + trim(text) + after)
-
-        def shown(text: str) -> str | None:
-            found = self.probe.render(one.shape.messages({at: text}))
-            return between(found, before, after)
-
-        trim = fitting(seen, holds, tags=tags) or fitting(texts, holds, shown, tags) or no_trim(role)
-        found: dict[str, Pieces | None] = {}
-        for kind, texts in (("empty", [""]), ("blank", [text for text in BLANKS if not trim(text)])):
-            odd = [text for text in texts if not holds(trim, text)]
-            if odd:
-                found[kind] = self._without_text(row, seen[odd[0]] or "", odd[0])
-        return trim, Special(found.get("empty"), found.get("blank"))
-
-    def _told(self, role: str, rows: Mapping[Place, _Seen]) -> dict[Place, Thought | None]:
-        """How thoughts are told in each place: as in the last answer, where several ways would do."""
-        found = {place: self._thoughts.get((role, place - {"tools"})) for place in rows}
-        last = next((thought for place, thought in found.items() if thought is not None and "final" in place), None)
-        return {place: thought if thought is None or last is None else last for place, thought in found.items()}
-
-    def _thought(self, role: str, row: _Seen, trim: Trim) -> Thought | None:
-        """What becomes of a thought in an answer, where that is not cut off with all that the text loses."""
-        one, at = row.observation, row.at
-
-        def render(text: str) -> str | None:
-            return self.probe.render(one.shape.messages({at: text}))
-
-        if role != "assistant" or trim.cut is not None or END_OF_THOUGHT not in self.probe.jinja.source:
-            return None
-        return learn_thought(render, *one.around(at), (row.lead, row.tail), trim)
-
-    def _together(self, row: _Seen, lead: Pieces, trim: Trim, special: Special) -> tuple[Pieces, Pieces] | None:
-        """(lead, what follows it) where system text and message are trimmed as one; None where each is by itself."""
-        if SYSTEM_MARK not in row.lead:
-            return None
-        one, at = row.observation, row.at
-        before, after = one.around(at)
-        head, rest = before[: len(before) - len(row.lead)], after[len(row.tail) :]
-        given = [text for text in EDGES if self.system_trim(text)]
-        seen = {
-            (system, text): self.probe.render(one.shape.messages({at: text}, system))
-            for system in given
-            for text in EDGES
-        }
-
-        def holds(shown: Callable[[str, str], str]) -> bool:
-            return all(
-                found in (None, filled(head, self.system_trim(system)) + shown(system, text) + rest)
-                for (system, text), found in seen.items()
-            )
-
-        def alone(system: str, text: str) -> str:
-            instead = special.blank if text else special.empty
-            usual = (*lead, trim(text), *self.pieces(row.tail))
-            return said(usual if trim(text) or instead is None else instead, system)
-
-        if holds(alone):
-            return None
-        for inner in range(len(lead)):
-
-            def as_one(system: str, text: str, inner: int = inner) -> str:
-                return said(lead[:inner], system) + _BOTH(said(lead[inner:], system) + text) + row.tail
-
-            if holds(as_one):
-                return lead[:inner], lead[inner:]
-        return None
-
-    def _without_text(self, row: _Seen, seen: str, text: str) -> Pieces:
-        """What stands for a whole message whose text is empty or blank, where that is not just lead and tail."""
-        one, at = row.observation, row.at
-        before, after = one.around(at)
-        head, rest = before[: len(before) - len(row.lead)], after[len(row.tail) :]
-        if not seen.startswith(head) or not seen.endswith(rest) or len(seen) < len(head + rest):
-            role = one.shape.roles[at]
-            raise NotExpressibleError(
-                f"an empty text of the {role} that changes its neighbours", "a message's rules see its own text only"
-            )
-        alone = seen[len(head) : len(seen) - len(rest)]
-        if SYSTEM_MARK not in alone:
-            return self.pieces(alone)
-
-        def holds(trim: Trim, system: str) -> bool:
-            other = self.probe.render(one.shape.messages({at: text}, system))
-            return other in (None, filled(seen, trim(system)))
-
-        return self.pieces(alone, fitting(TEXTS, holds) or no_trim("system"))
-
     def _between_turns(self) -> str:
         """From the end of an answer to the next question."""
         one = next((one for one in self.absent if one.shape.users == 2), None)
@@ -306,7 +182,7 @@ class _Learner(SystemLearner):
 
 
 def _as_without_tools(
-    rows: Mapping[Place, _Seen],
+    rows: Mapping[Place, Seen],
     place: Place,
     texts: Mapping[Place, tuple[Trim, Special]],
     together: Mapping[Place, Pieces],
