@@ -6,22 +6,15 @@ Nothing is appended or cut by Ollama on this path, so the generation prompt and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from conch_ollama.chat_template.compiler import conditions
 from conch_ollama.chat_template.compiler.conditions import Conditions, Known, all_of, any_of, bare, negated
 from conch_ollama.chat_template.compiler.counts import MARK
-from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_variables, tests, where
+from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_variables, tests
+from conch_ollama.chat_template.compiler.emit_texts import write_texts
 from conch_ollama.chat_template.compiler.emit_tools import write_calls, write_result, write_tools
-from conch_ollama.chat_template.compiler.go_trims import (
-    write_cut,
-    write_left,
-    write_right,
-    write_thought,
-    write_told,
-    write_trim,
-)
+from conch_ollama.chat_template.compiler.go_trims import write_told, write_trim
 from conch_ollama.chat_template.compiler.model import (
     Branch,
     Leaf,
@@ -36,9 +29,7 @@ from conch_ollama.chat_template.compiler.model import (
     changed,
     leaves,
 )
-from conch_ollama.chat_template.compiler.trims import Trim
 from conch_ollama.chat_template.compiler.writer import Writer
-from conch_ollama.chat_template.families import go_string
 
 
 def emit(model: Model, *, thinking: bool = False) -> str:
@@ -143,7 +134,7 @@ class _Emitter:
         if model.count is not None:
             model.count.step(out)
         turns = {"user": model.user, **({"assistant": model.assistant} if model.assistant else {})}
-        self.trimmed = self._texts(turns, asked)
+        self.trimmed = write_texts(out, model, turns, asked, self.systems)
         for number, (role, turn) in enumerate(turns.items()):
             if role == "assistant" and model.calls is not None:
                 out.code('else if and (eq .Role "assistant") (gt (len .ToolCalls) 0)')
@@ -191,46 +182,6 @@ class _Emitter:
         self.out.code("else")
         self._tree(changed(tree, lambda prompt: prompt.default), known)
         self.out.code("end")
-
-    def _texts(self, turns: dict[str, Turn], asked: Conditions) -> bool:
-        """`$text`: the message's text without what goes, by role and place. Says whether anything goes."""
-        rules: dict[str, Tree[Trim]] = {role: turn.trim for role, turn in turns.items()}
-        if self.model.systems.later is not None:
-            rules["system"] = Leaf(self.model.systems.later[1])
-        if self.model.results is not None:
-            rules["tool"] = Leaf(self.model.results.trim)
-        known = {trim for tree in rules.values() for _, trim in leaves(tree)}
-        thoughts = {role: turn.told for role, turn in turns.items() if turn.told is not None}
-        if all(trim.is_identity for trim in known) and not thoughts:
-            return False
-        self.out.code("$text := .Content")
-        if thoughts:
-            self.out.code('$thought := ""')
-        for role, turn in turns.items():
-            for pieces in dict.fromkeys(pieces for _, pieces in leaves(turn.together) if pieces):
-                with self.out.block(asked.where({role: changed(turn.together, pieces.__eq__)})):
-                    said = [
-                        self.systems[one.trim] if isinstance(one, SystemText) else go_string(str(one)) for one in pieces
-                    ]
-                    self.out.code(f"$text = print {' '.join(said)} .Content")
-        for role, thought in thoughts.items():
-            with self.out.block(asked.where({role: changed(turns[role].thought, lambda one: one is not None)})):
-                write_thought(self.out, "$text", "$thought", thought)
-        self._ends(asked, rules, [trim for trim in known if trim.early], early=True)
-        for cut in sorted({trim.cut for trim in known if trim.cut}, key=repr):
-            with self.out.block(where(asked, rules, lambda trim: trim.cut, cut)):
-                write_cut(self.out, "$text", cut)
-        self._ends(asked, rules, [trim for trim in known if not trim.early], early=False)
-        return True
-
-    def _ends(self, asked: Conditions, rules: dict[str, Tree[Trim]], known: Sequence[Trim], *, early: bool) -> None:
-        """What goes at the ends of `$text`, before something is cut off or after."""
-        for chars in sorted({trim.left for trim in known if trim.left}):
-            with self.out.block(where(asked, rules, lambda trim: (trim.left, trim.early), (chars, early))):
-                write_left(self.out, "$text", chars)
-        for chars in sorted({trim.right for trim in known if trim.right}):
-            with self.out.block(where(asked, rules, lambda trim: (trim.right, trim.early), (chars, early))):
-                write_right(self.out, "$text", chars)
 
     def _turn(self, turn: Turn, known: Known) -> None:
         """One message: by its lead, text and tail, or what stands for it if it is empty or blank."""
