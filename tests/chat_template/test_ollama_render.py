@@ -114,6 +114,14 @@ def test_later_functions_and_fields_are_unknown_to_0_9_3() -> None:
         render_chat("{{ range .Messages }}{{ .ToolName }}{{ end }}", chat(("u", "a")))
 
 
+@pytest.mark.bad_input("TEMPLATE that gives a function of texts what is no text")
+@pytest.mark.parametrize("call", ["currentDate 1", "currentDate .Messages", "1 | yesterdayDate"])
+def test_dates_take_texts_only(call: str) -> None:
+    with pytest.raises(BadTemplateError, match="expected string"):
+        render_chat(f"{{{{ {call} }}}}{{{{ range .Messages }}}}{{{{ end }}}}", chat(("u", "a")), version=LATEST)
+    assert render_chat('{{ currentDate "x" }}{{ range .Messages }}{{ end }}', chat(("u", "a")), version=LATEST)
+
+
 @pytest.mark.bad_input("TEMPLATE that fails on a conversation the server truncates on the way")
 def test_truncated_conversations_are_rendered_too() -> None:
     fussy = OllamaTemplate(

@@ -191,8 +191,8 @@ class Evaluator:
             raise self.error(node, f"wrong number of args for {node.name}: want {fixed} got {count}")
         if node.name in ("and", "or"):
             return self._short_circuit(dot, node.name, arguments, final)
-        if Parameter.STRING in function.fixed:
-            kinds = [*function.fixed, *[Parameter.ANY] * (count - fixed)]
+        if Parameter.STRING in (*function.fixed, function.variadic):
+            kinds = [*function.fixed, *[function.variadic or Parameter.ANY] * (count - fixed)]
             values = [self._argument(dot, kind, operand) for kind, operand in zip(kinds, arguments, strict=False)]
             if not isinstance(final, _Missing):
                 values.append(self._checked(node, kinds[-1], final))
