@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conch_ollama.errors import RuntimeFailedError
+from conch_ollama.runtimes.bounds import Bounds
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 from conch_ollama.runtimes.worker_room import Room
 from tests.runtimes.places import TEXT
@@ -38,7 +39,7 @@ def test_room_is_made_for_another_model(gguf: Path, tmp_path: Path) -> None:
         assert set(answers) == {TEXT}
         assert most == 1
 
-    run(work, model(gguf, "a"), model(Path(other), "b"), max_loaded=1)
+    run(work, model(gguf, "a"), model(Path(other), "b"), bounds=Bounds(max_loaded=1))
 
 
 def test_memory_is_a_limit(gguf: Path, tmp_path: Path) -> None:
@@ -71,9 +72,9 @@ def test_a_limit_that_shrinks_unloads_the_longest_unused(gguf: Path, tmp_path: P
             await say(runtime, name)
         assert set((await runtime.health()).loaded) == {"a", "b"}
         need = runtime._entries["a"].plan.memory
-        runtime.update(models, memory=2 * need)
+        runtime.update(models, Bounds(memory=2 * need))
         assert set((await runtime.health()).loaded) == {"a", "b"}
-        runtime.update(models, memory=2 * need - 1)
+        runtime.update(models, Bounds(memory=2 * need - 1))
         assert set((await runtime.health()).loaded) == {"a"}
         await until(lambda: len(workers(runtime)) == 1)
         assert await say(runtime, "a") == TEXT

@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from conch_ollama.errors import RuntimeBusyError, RuntimeFailedError, RuntimeRefusedError
+from conch_ollama.runtimes import worker_seats
+from conch_ollama.runtimes.bounds import Bounds
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 from tests.parts.scripted_gguf import scripted_gguf
 from tests.runtimes.places import HI, TEXT, collect, text_of
@@ -41,7 +43,9 @@ def test_one_who_comes_right_after_a_crash_is_answered(gguf: Path) -> None:
     run(work, model(gguf))
 
 
-def test_crash_on_crash_is_not_started_for_ever(gguf: Path) -> None:
+def test_crash_on_crash_is_not_started_for_ever(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_seats, "_CRASHES", 2)
+
     async def work(runtime: LlamaCppRuntime) -> None:
         await runtime.load("m")
         for restarts in range(1, 4):
@@ -53,11 +57,7 @@ def test_crash_on_crash_is_not_started_for_ever(gguf: Path) -> None:
         assert caught.value.retry_after > 5
         assert gguf.name in caught.value.message
 
-    async def few(runtime: LlamaCppRuntime) -> None:
-        runtime._pool._crashes = 2
-        await work(runtime)
-
-    run(few, model(gguf))
+    run(work, model(gguf))
 
 
 @pytest.mark.bad_input("a model file that changed into no model after the start")
@@ -182,7 +182,7 @@ def test_one_that_hangs_is_killed_and_started_again(long_gguf: Path) -> None:
         told = await runtime.health()
         assert told.ok and told.restarts == 1
 
-    run(work, model(long_gguf, num_ctx=32768), hung_s=1.5)
+    run(work, model(long_gguf, num_ctx=32768), bounds=Bounds(hung_s=1.5))
 
 
 def test_an_idle_one_that_hangs_is_replaced_before_it_is_asked(gguf: Path) -> None:
@@ -193,7 +193,7 @@ def test_an_idle_one_that_hangs_is_replaced_before_it_is_asked(gguf: Path) -> No
         await until(lambda: runtime._pool.restarts == 1)
         assert await say(runtime) == TEXT
 
-    run(work, model(gguf), hung_s=1.5)
+    run(work, model(gguf), bounds=Bounds(hung_s=1.5))
 
 
 def test_a_long_prompt_is_no_hang(large_ggufs: tuple[Path, Path]) -> None:
@@ -209,4 +209,4 @@ def test_a_long_prompt_is_no_hang(large_ggufs: tuple[Path, Path]) -> None:
         assert time.monotonic() - begun > 2 * hung_s, "too short to show anything"
         assert (await runtime.health()).restarts == 0
 
-    run(work, model(large_ggufs[0], num_ctx=512, slots=1), hung_s=hung_s)
+    run(work, model(large_ggufs[0], num_ctx=512, slots=1), bounds=Bounds(hung_s=hung_s))

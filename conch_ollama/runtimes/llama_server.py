@@ -13,6 +13,7 @@ from typing import Any
 
 from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefusedError
 from conch_ollama.runtimes import loopback
+from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.runtimes.durations import keep_alive_seconds
 from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, pieces, whole
 from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode, refuse_media
@@ -36,45 +37,31 @@ _FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
 class LlamaCppRuntime:
     """Serves GGUF files by names; see protocol.py. Must be used in one event loop.
 
-    `max_loaded`: workers at once; `memory`: bytes for all of them, None: what is left here now but for a tenth;
-    `hung_s`: seconds of silence after which a worker is killed and started again, 0: never. Raises NotFoundError and
-    BadFileError for files that are not there or no GGUF.
+    Raises NotFoundError and BadFileError for files that are not there or no GGUF.
     """
 
     kind = "llama.cpp"
 
     def __init__(
-        self,
-        models: Sequence[LlamaCppModel],
-        *,
-        max_loaded: int = 3,
-        memory: int | None = None,
-        hung_s: float = 30.0,
-        machine: Machine | None = None,
+        self, models: Sequence[LlamaCppModel], bounds: Bounds = USUAL, *, machine: Machine | None = None
     ) -> None:
         self._here = machine or look_at_machine()
         self._pool = WorkerPool()
         self._keep_alive: dict[str, float] = {}
         self._entries: dict[str, Planned] = {}
-        self.update(models, max_loaded=max_loaded, memory=memory, hung_s=hung_s)
+        self.update(models, bounds)
 
-    def update(
-        self,
-        models: Sequence[LlamaCppModel],
-        *,
-        max_loaded: int = 3,
-        memory: int | None = None,
-        hung_s: float = 30.0,
-    ) -> None:
+    def update(self, models: Sequence[LlamaCppModel], bounds: Bounds = USUAL) -> None:
         """Serve these instead. Running answers end as they began; workers that nobody needs go after them."""
-        machine = self._here.within(memory)
+        machine = self._here.within(bounds.memory)
         entries = plan_all(models, machine)
         kept = {plan for entry in entries.values() for plan in entry.plans}
         for plan in {plan for entry in self._entries.values() for plan in entry.plans} - kept:
             self._pool.forget(plan)
         self._entries = entries
-        self._pool.hung_s = hung_s
-        self._pool.resize(Room(max_loaded, memory or int(machine.memory * _SHARE), strict=memory is not None))
+        memory = bounds.memory or int(machine.memory * _SHARE)
+        self._pool.hung_s = bounds.hung_s
+        self._pool.resize(Room(bounds.max_loaded, memory, strict=bounds.memory is not None))
 
     def describe(self) -> list[str]:
         """What was chosen, line by line, for the start."""

@@ -13,26 +13,23 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
 from conch_ollama.errors import ConchError, RuntimeFailedError
+from conch_ollama.runtimes.bounds import USUAL
 from conch_ollama.runtimes.worker_process import WorkerProcess
 from conch_ollama.runtimes.worker_room import Room, first_to_go
 from conch_ollama.runtimes.worker_seats import Seat, Worker, WorkerPlan
 from conch_ollama.runtimes.worker_watch import call_when_gone, kill_when_hung
 
+_LOAD_S = 600.0
 _T = TypeVar("_T")
 
 
 class WorkerPool:
-    """`room`: for how many; `crashes`: in a row before a plan is left to itself for a minute; `load_timeout`: in
-    seconds; `hung_s`: seconds of silence after which a worker is killed, 0: never."""
+    """`room`: for how many; `hung_s`: seconds of silence after which a worker is killed, 0: never."""
 
-    def __init__(
-        self, room: Room | None = None, *, crashes: int = 5, load_timeout: float = 600.0, hung_s: float = 30.0
-    ) -> None:
-        self.room = room or Room()
-        self.hung_s = hung_s
+    def __init__(self) -> None:
+        self.room = Room()
+        self.hung_s = USUAL.hung_s
         self.restarts = 0
-        self._crashes = crashes
-        self._load_timeout = load_timeout
         self._seats: dict[WorkerPlan, Seat] = {}
         self._alive: set[Worker] = set()
         self._turn = asyncio.Lock()
@@ -43,7 +40,7 @@ class WorkerPool:
     async def lease(self, plan: WorkerPlan, keep_alive: float) -> AsyncGenerator[Worker, None]:
         """The plan's worker, loaded if need be, for as long as the `with` lasts; then `keep_alive` seconds more
         (negative: for ever). Raises RuntimeFailedError if it does not load, RuntimeBusyError after crash on crash."""
-        seat = self._seats.setdefault(plan, Seat(plan, keep_alive, self._crashes))
+        seat = self._seats.setdefault(plan, Seat(plan, keep_alive))
         seat.keep_alive = keep_alive
         worker = await self._take(seat)
         try:
@@ -130,7 +127,7 @@ class WorkerPool:
                 worker = Worker(seat.plan, WorkerProcess(dict(seat.plan.settings)))
                 self._alive.add(worker)
                 try:
-                    await asyncio.to_thread(worker.process.wait_ready, self._load_timeout)
+                    await asyncio.to_thread(worker.process.wait_ready, _LOAD_S)
                 except BaseException as err:
                     await asyncio.shield(self._end(worker))
                     if isinstance(err, ConchError):

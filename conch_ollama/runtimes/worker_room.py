@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from conch_ollama.errors import RuntimeFailedError
+from conch_ollama.runtimes.bounds import USUAL
 from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 
 
@@ -14,7 +15,7 @@ class Room:
     """`max_loaded`: workers at once, one at least; `memory`: bytes for all of them by their plans, None: no limit;
     `strict`: what needs more than that is refused, else it is tried alone."""
 
-    max_loaded: int = 3
+    max_loaded: int = USUAL.max_loaded
     memory: int | None = None
     strict: bool = True
 

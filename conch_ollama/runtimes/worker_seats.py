@@ -16,6 +16,8 @@ from conch_ollama.errors import ConchError, RuntimeBusyError
 from conch_ollama.runtimes.loopback import Line
 from conch_ollama.runtimes.worker_process import WorkerProcess
 
+#: In a row, before a plan is left to itself for a minute.
+_CRASHES = 5
 _PATIENCE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
 _SETTLED_S = 30.0
@@ -72,12 +74,10 @@ class Worker:
 
 @dataclass
 class Seat:
-    """What is known of one plan: its worker, or the loading of it, and how it has fared. `crashes`: in a row before it
-    is left to itself for a minute."""
+    """What is known of one plan: its worker, or the loading of it, and how it has fared."""
 
     plan: WorkerPlan
     keep_alive: float
-    crashes: int = 5
     worker: Worker | None = None
     loading: asyncio.Task[Worker] | None = None
     waiting: int = 0
@@ -87,7 +87,7 @@ class Seat:
 
     @property
     def hopeless(self) -> bool:
-        return self.failures > self.crashes
+        return self.failures > _CRASHES
 
     @property
     def pause(self) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from conch_ollama.errors import BadConfigError, NotFoundError, UsageError
+from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.runtimes.protocol import CAPABILITIES
 from conch_ollama.server.keys import parse_network
 from conch_ollama.server.settings import (
@@ -93,9 +94,11 @@ def plan_of(table: Table, folder: Path) -> ServePlan:
     plan = dataclasses.replace(
         plan,
         settings=settings,
-        max_loaded=llama.take("max_loaded", int, 3),
-        memory=byte_count(llama.take("memory", (str, int))),
-        hung_s=llama.take("hung_s", float, 30.0),
+        bounds=Bounds(
+            max_loaded=llama.take("max_loaded", int, USUAL.max_loaded),
+            memory=byte_count(llama.take("memory", (str, int))),
+            hung_s=llama.take("hung_s", float, USUAL.hung_s),
+        ),
     )
     for part in (table, audit, llama):
         part.end()

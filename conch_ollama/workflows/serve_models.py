@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conch_ollama.errors import NotFoundError, UsageError
+from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,15 +40,12 @@ class UpstreamPlan:
 class ServePlan:
     """Settings, and what runs behind them: GGUFs in llama.cpp, Ollamas and upstreams by the runtime's name.
 
-    `max_loaded`, `memory`, `hung_s`: of llama.cpp's workers, see LlamaCppRuntime; `load_first`: runtime and model to
-    load at once.
+    `bounds`: of llama.cpp's workers; `load_first`: runtime and model to load at once.
     """
 
     settings: Settings
     llama: tuple[LlamaCppModel, ...] = ()
-    max_loaded: int = 3
-    memory: int | None = None
-    hung_s: float = 30.0
+    bounds: Bounds = USUAL
     others: Mapping[str, OllamaPlan | UpstreamPlan] = field(default_factory=dict)
     load_first: tuple[str, str] | None = None
 
@@ -71,11 +69,10 @@ class ServePlan:
     def _llama(self, running: Runtime | None) -> Runtime:
         from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 
-        bounds: dict[str, Any] = {"max_loaded": self.max_loaded, "memory": self.memory, "hung_s": self.hung_s}
         if isinstance(running, LlamaCppRuntime):
-            running.update(self.llama, **bounds)
+            running.update(self.llama, self.bounds)
             return running
-        return LlamaCppRuntime(self.llama, **bounds)
+        return LlamaCppRuntime(self.llama, self.bounds)
 
     def describe(self, runtimes: Mapping[str, Runtime]) -> list[str]:
         """What was chosen, for the start."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conch_ollama.errors import UsageError
+from conch_ollama.runtimes.bounds import Bounds
 from conch_ollama.server.keys import parse_network
 from conch_ollama.server.settings import Audit, Security, Settings
 from conch_ollama.workflows.serve_models import ServePlan, plan_target
@@ -59,7 +60,7 @@ def plan_command(
             return dataclasses.replace(
                 plan,
                 settings=with_options(plan.settings, **given),
-                memory=plan.memory if limit is None else limit,
+                bounds=plan.bounds if limit is None else dataclasses.replace(plan.bounds, memory=limit),
             )
 
         file = ConfigFile(config, overlay)
@@ -84,7 +85,7 @@ def plan_command(
     )
     if limit is not None and not plan.llama:
         raise UsageError("--memory: only for models that llama.cpp serves here", hint="conch serve out/")
-    return dataclasses.replace(plan, memory=limit), None
+    return dataclasses.replace(plan, bounds=Bounds(memory=limit)), None
 
 
 def seconds(text: str | int | float | None) -> float | None:

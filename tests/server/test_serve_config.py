@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conch_ollama.errors import BadConfigError, ConchError, NotFoundError, UsageError
+from conch_ollama.runtimes.bounds import Bounds
 from conch_ollama.runtimes.llama_models import Adapter
 from conch_ollama.server.settings import Route, Settings
 from conch_ollama.workflows.serve_config import ConfigFile
@@ -116,7 +117,7 @@ def test_everything_that_it_may_hold(folder: Path) -> None:
     assert len(upstream.urls) == 2
     assert models["cloud"].capabilities == {"thinking", "tools"}
     assert "s" * 40 not in repr(found) + models["cloud"].runtime
-    assert (found.max_loaded, found.memory, found.hung_s) == (2, 4 * 10**9, 12.0)
+    assert found.bounds == Bounds(max_loaded=2, memory=4 * 10**9, hung_s=12.0)
 
 
 def test_the_example_of_the_docs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +250,7 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
         with pytest.raises(UsageError) as caught:
             plan_command(model, config, **options | change)
         assert caught.value.code == "usage"
-    assert plan_command(str(folder / "model.gguf"), None, **options, memory="1.5 GiB")[0].memory == 3 << 29
+    assert plan_command(str(folder / "model.gguf"), None, **options, memory="1.5 GiB")[0].bounds.memory == 3 << 29
     with pytest.raises(ConchError, match=r"nix\.gguf"):
         plan_command("nix.gguf", None, **options)
     assert os.environ.get("CONCH_NOT_SET") is None
