@@ -131,11 +131,13 @@ def plan_target(
     upstream: Sequence[str] = (),
     key: str | None = None,
     name: str | None = None,
+    memory: int | None = None,
     **wishes: Any,
 ) -> ServePlan:
     """A plan for one model that the user names, or for all of an Ollama or an upstream where none is named.
 
-    `runtime`: "llama.cpp", "llama-cpp-python", "ollama", "openai"; None: by what `target` is.
+    `runtime`: "llama.cpp", "llama-cpp-python", "ollama", "openai"; None: by what `target` is. `memory` (bytes, see
+    Bounds) and `wishes` (see llama_model) are for what llama.cpp serves; UsageError for them at another runtime.
     """
     if runtime == BINDING:
         runtime, wishes = LLAMA, {**wishes, "binding": BINDING}
@@ -144,8 +146,9 @@ def plan_target(
         if target is None:
             raise UsageError("which folder or GGUF?", hint="conch serve out/")
         model = llama_model(Path(target), name=name, **wishes)
-        return ServePlan(settings, llama=(model,), load_first=(LLAMA, model.name))
-    if unheard := [f"--{name.replace('_', '-')}" for name, value in wishes.items() if value is not None]:
+        return ServePlan(settings, llama=(model,), bounds=Bounds(memory=memory), load_first=(LLAMA, model.name))
+    of_llama = {**wishes, "memory": memory}
+    if unheard := [f"--{wish.replace('_', '-')}" for wish, value in of_llama.items() if value is not None]:
         raise UsageError(f"{', '.join(unheard)}: only for models that llama.cpp serves here", hint="conch serve out/")
     plan: OllamaPlan | UpstreamPlan = OllamaPlan(host)
     if kind == "openai":

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from conch_ollama.errors import UsageError
-from conch_ollama.runtimes.bounds import Bounds
 from conch_ollama.server.keys import parse_network
 from conch_ollama.server.settings import Audit, Security, Settings
 from conch_ollama.workflows.serve_models import ServePlan, plan_target
@@ -69,7 +68,7 @@ def plan_command(
     key = os.environ.get(upstream_key_env) if upstream_key_env else None
     if upstream_key_env and not key:
         raise UsageError(f"the environment variable {upstream_key_env} is not set")
-    plan = plan_target(
+    planned = plan_target(
         model,
         settings,
         runtime=runtime,
@@ -82,10 +81,9 @@ def plan_command(
         threads=threads,
         gpu_layers=gpu_layers,
         keep_alive=seconds(keep_alive),
+        memory=limit,
     )
-    if limit is not None and not plan.llama:
-        raise UsageError("--memory: only for models that llama.cpp serves here", hint="conch serve out/")
-    return dataclasses.replace(plan, bounds=Bounds(memory=limit)), None
+    return planned, None
 
 
 def seconds(text: str | int | float | None) -> float | None:

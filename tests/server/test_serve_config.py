@@ -250,6 +250,8 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
         with pytest.raises(UsageError) as caught:
             plan_command(model, config, **options | change)
         assert caught.value.code == "usage"
+    with pytest.raises(UsageError, match="--threads, --memory: only for"):
+        plan_command("qwen3:8b", None, **options | {"threads": 2, "memory": "4GB"})
     assert plan_command(str(folder / "model.gguf"), None, **options, memory="1.5 GiB")[0].bounds.memory == 3 << 29
     with pytest.raises(ConchError, match=r"nix\.gguf"):
         plan_command("nix.gguf", None, **options)
