@@ -1,8 +1,8 @@
 """HTTP/1.1 to our own worker on loopback: one POST or GET a connection, the answer's body as it arrives.
 
-Only what llama.cpp's server speaks (status line, headers, `Content-Length` or chunks), with as little work for each
-piece as can be: a token costs microseconds here. No TLS, no redirects, no pool: that server closes a connection at the
-end of a stream. A new one can be opened ahead, which is a Line's business. For the world outside there is httpx.
+Read by httptools (llhttp), with as little work for each piece as can be: a token costs microseconds here. No TLS, no
+redirects, no pool: llama.cpp's server closes a connection at the end of a stream. A new one can be opened ahead, which
+is a Line's business. For the world outside there is httpx.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import httptools
+
+#: Bytes that wait for a reader before no more are taken in.
 _LIMIT = 1 << 20
 #: The server waits for five seconds.
 _AHEAD_S = 4.0
@@ -27,41 +31,98 @@ class NotListeningError(BrokenAnswerError):
     """Nobody took the connection, so nothing was begun."""
 
 
-class LoopbackAnswer:
-    """`status`, then the body: `pieces()` once, or `read()` whole. `close` at any time: the server then stops."""
+class LoopbackAnswer(asyncio.Protocol):
+    """`status`, then the body: `pieces()` once, or `read()` whole. `close` at any time: the server then stops.
 
-    def __init__(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    It is the connection's protocol itself; methods that begin with `on_` are httptools' to call.
+    """
+
+    def __init__(self, line: Line) -> None:
         self.status = 0
         self._line = line
-        self._reader = reader
-        self._writer = writer
-        self._length: int | None = None
-        self._chunked = False
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._framed = False
+        self._ended = False
+        self._fault: str | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None or self._ended or self._fault is not None:
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as err:
+            self._fault = str(err) or type(err).__name__
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.status and not self._framed:
+            self._ended = True  # its end is the body's
+        if not self._ended:
+            self._fault = self._fault or str(exc or "the connection ended before the answer")
+        self._parser = None  # they hold each other
+        self._wake()
+
+    def on_header(self, name: bytes, _value: bytes) -> None:
+        if name.lower() in {b"content-length", b"transfer-encoding"}:
+            self._framed = True
+
+    def on_headers_complete(self) -> None:
+        if self._parser is not None:
+            self.status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+        self._waiting += len(body)
+        if self._waiting > _LIMIT and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        self._ended = True
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _more(self) -> None:
+        """Until something has come. Raises BrokenAnswerError where nothing will."""
+        if self._fault is not None:
+            raise BrokenAnswerError(self._fault)
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    def send(self, data: bytes) -> None:
+        """Have `data` on its way."""
+        if self._transport is not None:
+            self._transport.write(data)
 
     async def begin(self) -> None:
-        """Read the status line and the headers."""
-        try:
-            head = await self._reader.readuntil(b"\r\n\r\n")
-            first, *lines = head[:-4].split(b"\r\n")
-            self.status = int(first.split(b" ", 2)[1])
-            headers = dict(line.lower().split(b":", 1) for line in lines)
-            self._chunked = b"chunked" in headers.get(b"transfer-encoding", b"")
-            self._length = int(headers[b"content-length"]) if b"content-length" in headers else None
-        except (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError) as err:
-            raise BrokenAnswerError(str(err) or type(err).__name__) from err
+        """Wait for the status line and the headers."""
+        while not self.status:
+            await self._more()
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body's parts as the server sent them."""
-        reader = self._reader
-        try:
-            if not self._chunked:
-                yield await (reader.read() if self._length is None else reader.readexactly(self._length))
+        pieces = self._pieces
+        while True:
+            while pieces:
+                piece = pieces.popleft()
+                self._waiting -= len(piece)
+                yield piece
+            if self._ended:
                 return
-            while size := int((await reader.readuntil(b"\r\n")).split(b";", 1)[0], 16):
-                yield (await reader.readexactly(size + 2))[:-2]
-            await reader.readuntil(b"\r\n")
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as err:
-            raise BrokenAnswerError(str(err) or type(err).__name__) from err
+            if self._paused and self._transport is not None:
+                self._paused = False
+                self._transport.resume_reading()
+            await self._more()
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -69,7 +130,8 @@ class LoopbackAnswer:
 
     def close(self) -> None:
         """Drop the connection at once."""
-        self._writer.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
         self._line.prepare()
 
 
@@ -99,10 +161,9 @@ class Line:
         """Send a request and return when its answer begins. Raises NotListeningError or BrokenAnswerError."""
         head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         try:
-            reader, writer = await self._sent(head.encode() + body)
+            answer = await self._sent(head.encode() + body)
         except OSError as err:
             raise NotListeningError(str(err)) from err
-        answer = LoopbackAnswer(self, reader, writer)
         try:
             await answer.begin()
         except BaseException:
@@ -110,26 +171,27 @@ class Line:
             raise
         return answer
 
-    async def _sent(self, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection over which `data` is on its way. It is sent before asyncio makes its streams of the socket,
-        which takes longer than the connection itself: meanwhile the server works."""
+    async def _sent(self, data: bytes) -> LoopbackAnswer:
+        """A connection over which `data` is on its way. It is sent before the loop makes its transport of the socket,
+        which takes longer than the sending: meanwhile the server works."""
+        loop = asyncio.get_running_loop()
         made = self._taken()
         try:
             if made is None:
                 made = self._socket()
-                await asyncio.get_running_loop().sock_connect(made, self._at)
+                await loop.sock_connect(made, self._at)
             try:
                 sent = made.send(data)
             except BlockingIOError:
                 sent = 0
-            reader, writer = await asyncio.open_connection(sock=made, limit=_LIMIT)
+            _, answer = await loop.create_connection(lambda: LoopbackAnswer(self), sock=made)
         except BaseException:
             if made is not None:
                 made.close()
             raise
         if sent < len(data):
-            writer.write(data[sent:])
-        return reader, writer
+            answer.send(data[sent:])
+        return answer
 
     def _socket(self) -> socket.socket:
         made = socket.socket(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET, socket.SOCK_STREAM)

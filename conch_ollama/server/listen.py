@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from conch_ollama.server.protocol import DrainingServer
 
 _BACKLOG = 2048
-#: Bytes of a request's head.
-_HEAD_BYTES = 32 * 1024
 
 
 def check_exposure(settings: Settings) -> None:
@@ -84,7 +82,6 @@ async def listen(
         http=PatientProtocol,
         limit_concurrency=limits.connections,
         timeout_graceful_shutdown=int(limits.shutdown_s) or 1,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
         ssl_certfile=security.tls_cert,
         ssl_keyfile=security.tls_key,
     )

@@ -1,8 +1,8 @@
-"""uvicorn, bettered: a deadline for the head of a request, the head of an answer sent together with what it begins
-with, and a shim that knows at once when it is ending.
+"""uvicorn on httptools, bettered: a deadline and a size for the head of a request, the head of an answer sent together
+with what it begins with, and a shim that knows at once when it is ending.
 
-uvicorn by itself limits the time between requests only: a client that dribbles a head holds its connection for ever.
-And it sends heads on their own, each of which wakes the client for nothing.
+uvicorn by itself limits the time between requests only: a client that dribbles a head holds its connection for ever,
+and one may be of any size. And it sends heads on their own, each of which wakes the client for nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +11,30 @@ import asyncio
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import httptools
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     from conch_ollama.server.shim import Shim
 
 HEAD_S = 15.0
+#: Bytes of a request's head.
+HEAD_BYTES = 32 * 1024
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
-class PatientProtocol(H11Protocol):
-    """H11Protocol that closes a connection whose first or next request's head is not whole after HEAD_S seconds."""
+class PatientProtocol(HttpToolsProtocol):
+    """HttpToolsProtocol that closes a connection whose first or next request's head is not whole after HEAD_S seconds
+    or HEAD_BYTES bytes, and takes no trailer for a header."""
 
     _deadline: asyncio.TimerHandle | None = None
+    #: Bytes since the parser had anything to tell: of a head, a trailer, a chunk's extension.
+    _unheard = 0
+    _heard = False
+    _in_head = True
+    #: Within the head that `_go_on_with` makes.
+    _again = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(_WithHeads(transport, self.loop))  # type: ignore[arg-type]
@@ -32,14 +43,75 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
             self._deadline = self.loop.call_later(HEAD_S, self._too_late)
-        cycle = self.cycle
-        super().data_received(data)
-        if self.cycle is not cycle:
-            self._forget_deadline()
+        self._heard = False
+        self._unset_keepalive_if_required()
+        self._feed(data)
+        self._unheard = 0 if self._heard else self._unheard + len(data)
+        if self._unheard > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse("The request's head is too large.")
+
+    def _feed(self, data: bytes) -> None:
+        left: bytes | None = data
+        try:
+            while left is not None:
+                left = self._fed(left)
+        except httptools.HttpParserError:
+            self._refuse("Invalid HTTP request received.")
+
+    def _fed(self, data: bytes) -> bytes | None:
+        """What is to be fed next, if anything.
+
+        An upgrade may have been offered, as Java's HttpClient offers h2c with each request. None is taken, but
+        httptools takes the body for what comes after it: another parser reads on, behind a head that says how long the
+        body is.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offered:
+            self._again = True
+            self.parser = httptools.HttpRequestParser(self)
+            self.cycle.more_body = True
+            self.cycle.message_event.clear()
+            framing = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] in _FRAMING)
+            return b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + data[offered.args[0] :]
+        return None
+
+    def on_message_begin(self) -> None:
+        if not self._again:
+            self._in_head = True
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._again:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # else whoever may write trailers through a trusted proxy could say where a request is from
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._again:
+            self._again = False
+            return
+        self._in_head, self._heard = False, True
+        self._forget_deadline()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+            raise ValueError("the head is too large")  # uvicorn answers 400 and closes
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._heard = True
+        super().on_body(body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
         super().connection_lost(exc)
+
+    def _refuse(self, why: str) -> None:
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.send_400_response(why)
+        else:  # not into an answer
+            self.transport.close()
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
