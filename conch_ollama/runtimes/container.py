@@ -6,6 +6,7 @@ Files: kernel.org, cgroup-v2.rst and cgroup-v1/memory.rst, sched-bwc.rst.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,19 +15,27 @@ _ROOT = Path("/")
 _NO_LIMIT = 1 << 60
 
 
+def memory_limit(root: Path = _ROOT) -> int | None:
+    """Bytes that may be taken in all. `root`: of the file system, for tests."""
+    return min((limit for _, limit in _limited(root)), default=None)
+
+
 def memory_left(root: Path = _ROOT) -> int | None:
     """Bytes that may still be taken: the least of limit less use. Pages of files can be dropped, so they count as free.
 
-    `root`: of the file system, for tests.
+    `root`: as for memory_limit.
     """
     found = []
-    for group in _groups(root, "memory"):
-        limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
-        if limit is None or limit >= _NO_LIMIT:
-            continue
+    for group, limit in _limited(root):
         used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
         found.append(max(0, limit - max(0, used - _file_pages(group / "memory.stat"))))
     return min(found, default=None)
+
+
+def cores_here(root: Path = _ROOT) -> int:
+    """Cores that this process may run on, by its affinity and the quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, cores_left(root) or cores)
 
 
 def cores_left(root: Path = _ROOT) -> int | None:
@@ -39,6 +48,14 @@ def cores_left(root: Path = _ROOT) -> int | None:
         if quota.isdigit() and period.isdigit() and int(period):
             found.append(max(1, int(quota) // int(period)))
     return min(found, default=None)
+
+
+def _limited(root: Path) -> Iterator[tuple[Path, int]]:
+    """The groups whose memory is limited, and to how many bytes."""
+    for group in _groups(root, "memory"):
+        limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
+        if limit is not None and limit < _NO_LIMIT:
+            yield group, limit
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

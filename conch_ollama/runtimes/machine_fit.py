@@ -6,13 +6,12 @@ and llama.cpp's buffers.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conch_ollama.runtimes.container import cores_left, kernel_text, memory_left
+from conch_ollama.runtimes.container import cores_here, kernel_text, memory_left
 from conch_ollama.runtimes.gguf_card import GGUFFacts
 
 _OVERHEAD = 96 << 20
@@ -53,14 +52,11 @@ def look_at_machine() -> Machine:
     """This machine; limits of a container count."""
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Two threads of one core share its arithmetic: a second one slows ggml down.
-    cores = min(cores, psutil.cpu_count(logical=False) or cores)
-    memory = psutil.virtual_memory()
-    left, quota = memory_left(), cores_left()
+    memory, left, cores = psutil.virtual_memory(), memory_left(), cores_here()
     return Machine(
         memory=memory.available if left is None else min(memory.available, left),
-        cores=cores if quota is None else min(cores, quota),
+        # Two threads of one core share its arithmetic: a second one slows ggml down.
+        cores=min(cores, psutil.cpu_count(logical=False) or cores),
         gpus=_gpus(),
     )
 

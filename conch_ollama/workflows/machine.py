@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from conch_ollama.runtimes.container import cores_here, memory_left, memory_limit
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,19 @@ class Machine:
     memory_available: int
 
 
-def this_machine() -> Machine:
-    """Look at the machine; a container's memory limit counts as its memory."""
+def this_machine(root: Path = Path("/")) -> Machine:
+    """Look at the machine; what a container or another control group leaves of it counts as all. `root`: of the file
+    system, for tests."""
     import psutil
 
     memory = psutil.virtual_memory()
-    limit = _container_limit()
-    total = min(memory.total, limit) if limit else memory.total
+    limit, left = memory_limit(root), memory_left(root)
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         processor=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory=total,
-        memory_available=min(memory.available, total),
+        cores=cores_here(root),
+        memory=memory.total if limit is None else min(memory.total, limit),
+        memory_available=memory.available if left is None else min(memory.available, left),
     )
 
 
@@ -42,14 +43,3 @@ def free_disk(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
-
-
-def _container_limit() -> int | None:
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(file).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < 1 << 60:
-            return int(text)
-    return None

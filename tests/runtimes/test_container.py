@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from conch_ollama.runtimes.container import cores_left, memory_left
+from conch_ollama.runtimes.container import cores_left, memory_left, memory_limit
+from tests.parts.kernel_files import kernel_files
 
 GIB = 1 << 30
 
 
-def written(root: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(f"{text}\n", encoding="ascii")
-    return root
-
-
 def test_version_2_in_a_container(tmp_path: Path) -> None:
-    root = written(
+    root = kernel_files(
         tmp_path,
         {
             "proc/self/cgroup": "0::/",
@@ -33,7 +26,7 @@ def test_version_2_in_a_container(tmp_path: Path) -> None:
 
 
 def test_a_group_above_may_be_tighter(tmp_path: Path) -> None:
-    root = written(
+    root = kernel_files(
         tmp_path,
         {
             "proc/self/cgroup": "0::/user.slice/shim.service",
@@ -44,12 +37,12 @@ def test_a_group_above_may_be_tighter(tmp_path: Path) -> None:
             "sys/fs/cgroup/user.slice/shim.service/cpu.max": "max 100000",
         },
     )
-    assert memory_left(root) == GIB
+    assert (memory_limit(root), memory_left(root)) == (2 * GIB, GIB)
     assert cores_left(root) is None
 
 
 def test_version_1_where_the_path_is_the_hosts(tmp_path: Path) -> None:
-    root = written(
+    root = kernel_files(
         tmp_path,
         {
             "proc/self/cgroup": "9:name=systemd:/docker/5f\n4:memory:/docker/5f\n2:cpu,cpuacct:/docker/5f",
@@ -66,7 +59,7 @@ def test_version_1_where_the_path_is_the_hosts(tmp_path: Path) -> None:
 
 def test_without_a_limit(tmp_path: Path) -> None:
     assert memory_left(tmp_path) is None and cores_left(tmp_path) is None
-    root = written(
+    root = kernel_files(
         tmp_path,
         {
             "proc/self/cgroup": "4:memory:/\n0::/",
@@ -80,4 +73,4 @@ def test_without_a_limit(tmp_path: Path) -> None:
 
 def test_a_group_that_is_full_has_nothing_left(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "100", "sys/fs/cgroup/memory.current": "120"}
-    assert memory_left(written(tmp_path, files)) == 0
+    assert memory_left(kernel_files(tmp_path, files)) == 0
