@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from conch_ollama.errors import RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes import loopback
@@ -35,14 +35,14 @@ async def begun(worker: Worker, path: str, request: bytes) -> loopback.LoopbackA
     raise refusal(answer.status, said)
 
 
-async def pieces(worker: Worker, answer: loopback.LoopbackAnswer) -> AsyncIterator[bytes]:
-    """The answer's bytes as they come."""
+async def piece(worker: Worker, answer: loopback.LoopbackAnswer) -> bytes | None:
+    """The answer's next bytes, None at its end."""
     try:
-        async for piece in answer.pieces():
-            worker.heard = time.monotonic()
-            yield piece
+        found = await answer.piece()
     except loopback.BrokenAnswerError as err:
         raise await broken_off(worker, err) from err
+    worker.heard = time.monotonic()
+    return found
 
 
 async def whole(worker: Worker, path: str, request: bytes) -> bytes:
@@ -52,9 +52,13 @@ async def whole(worker: Worker, path: str, request: bytes) -> bytes:
     except loopback.NotListeningError as err:
         raise await broken_off(worker, err) from err
     try:
-        return b"".join([piece async for piece in pieces(worker, answer)])
+        found = await answer.read()
+    except loopback.BrokenAnswerError as err:
+        raise await broken_off(worker, err) from err
     finally:
         answer.close()
+    worker.heard = time.monotonic()
+    return found
 
 
 async def _renders(worker: Worker, request: bytes) -> bool:

@@ -5,7 +5,8 @@ the end, where of several answers at once each has its own.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Sequence
+from typing import Protocol
 
 from conch_ollama.runtimes.one_time import OneTime
 from conch_ollama.runtimes.protocol import Chunk
@@ -18,48 +19,57 @@ def with_name(raw: bytes, alias: str, name: str) -> bytes:
     return raw.replace(f'"model":{json.dumps(alias)}'.encode(), f'"model":{json.dumps(name)}'.encode())
 
 
-async def chat_chunks(data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
-    """Chunks of a chat."""
-    async for chunk in _usage_last(_named(data, alias, name)):
-        yield chunk
+class Chunks(Protocol):
+    """What the events of one answer become: `feed` the data of each, then `end`."""
+
+    def feed(self, data: bytes) -> Sequence[Chunk]:
+        """The chunks of one event."""
+        ...
+
+    def end(self) -> Sequence[Chunk]:
+        """What could only be said now."""
+        ...
 
 
-async def completion_chunks(data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
-    """Chunks of a plain completion; the usage, which llama.cpp puts into the last one, in one of its own."""
-    async for chunk in _usage_last(_usage_apart(_named(data, alias, name))):
-        yield chunk
+class ChatChunks:
+    """Chunks of a chat. The usage comes last: the prompt is read once, the answers' tokens are added up."""
 
+    def __init__(self, alias: str, name: str) -> None:
+        self._before, self._after = (f'"model":{json.dumps(text)}'.encode() for text in (alias, name))
+        self._time = OneTime()
+        self._last: Chunk | None = None
 
-async def _named(data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
-    before, after = (f'"model":{json.dumps(text)}'.encode() for text in (alias, name))
-    time = OneTime()
-    async for raw in data:
-        yield Chunk(time.into(raw).replace(before, after, 1))
+    def feed(self, data: bytes) -> Sequence[Chunk]:
+        chunk = Chunk(self._time.into(data).replace(self._before, self._after, 1))
+        if _USAGE not in data:
+            return (chunk,)
+        return [one for one in self._apart(chunk) if not self._kept(one)]
 
+    def end(self) -> Sequence[Chunk]:
+        return () if self._last is None else (self._last,)
 
-async def _usage_last(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
-    """The prompt is read once, the answers' tokens are added up."""
-    last: Chunk | None = None
-    async for chunk in chunks:
+    def _apart(self, chunk: Chunk) -> Sequence[Chunk]:
+        return (chunk,)
+
+    def _kept(self, chunk: Chunk) -> bool:
+        """Whether it is a usage, which is kept for the end."""
         if _USAGE not in chunk.raw or chunk.data.get("choices"):
-            yield chunk
-        elif last is None:
-            last = chunk
-        else:
-            before, usage = last.data["usage"], chunk.data["usage"]
+            return False
+        if self._last is not None:
+            before, usage = self._last.data["usage"], chunk.data["usage"]
             said = before["completion_tokens"] + usage["completion_tokens"]
             added = {"completion_tokens": said, "total_tokens": usage["prompt_tokens"] + said}
-            last = Chunk.of({**chunk.data, "usage": {**usage, **added}})
-    if last is not None:
-        yield last
+            chunk = Chunk.of({**chunk.data, "usage": {**usage, **added}})
+        self._last = chunk
+        return True
 
 
-async def _usage_apart(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
-    async for chunk in chunks:
-        if _USAGE not in chunk.raw or not chunk.data.get("choices"):
-            yield chunk
-            continue
+class CompletionChunks(ChatChunks):
+    """Chunks of a plain completion; the usage, which llama.cpp puts into the last one, in one of its own."""
+
+    def _apart(self, chunk: Chunk) -> Sequence[Chunk]:
+        if not chunk.data.get("choices"):
+            return (chunk,)
         last = dict(chunk.data)
         rest: dict[str, object] = {key: last.pop(key) for key in ("usage", "timings") if key in last}
-        yield Chunk.of(last)
-        yield Chunk.of({**last, "choices": [], **rest})
+        return (Chunk.of(last), Chunk.of({**last, "choices": [], **rest}))

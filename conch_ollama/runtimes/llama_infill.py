@@ -9,7 +9,7 @@ import json
 import secrets
 import struct
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conch_ollama.runtimes.llama_body import completion_fields, encode
@@ -47,26 +47,36 @@ def infill_request(
     return encode(request | ({"n_probs": logprobs} if logprobs else {}))
 
 
-async def infill_chunks(data: AsyncIterator[bytes], alias: str, name: str) -> AsyncGenerator[Chunk, None]:
+class InfillChunks:
     """Chunks of a text completion; the usage in one of its own."""
-    head = {
-        "id": f"cmpl-{secrets.token_urlsafe(18)}",
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": name,
-    }
-    async for raw in data:
-        part = json.loads(raw)
+
+    def __init__(self, name: str) -> None:
+        self._head = {
+            "id": f"cmpl-{secrets.token_urlsafe(18)}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": name,
+        }
+
+    def feed(self, data: bytes) -> Sequence[Chunk]:
+        part = json.loads(data)
         finish = None
         if part.get("stop"):
             finish = "length" if part.get("stop_type") == "limit" else "stop"
         seen = part.get("completion_probabilities")
         choice = {"text": part.get("content", ""), "index": 0, "logprobs": {"content": seen} if seen else None}
+        found = []
         if finish is None or choice["text"]:
-            yield Chunk.of({**head, "choices": [choice | {"finish_reason": None}]})
-        if finish is None:
-            continue
-        read, said = int(part.get("tokens_evaluated", 0)), int(part.get("tokens_predicted", 0))
-        usage = {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
-        yield Chunk.of({**head, "choices": [{"text": "", "index": 0, "logprobs": None, "finish_reason": finish}]})
-        yield Chunk.of({**head, "choices": [], "usage": usage, "timings": part.get("timings") or {}})
+            found.append(self._chunk(choice | {"finish_reason": None}))
+        if finish is not None:
+            read, said = int(part.get("tokens_evaluated", 0)), int(part.get("tokens_predicted", 0))
+            usage = {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
+            found.append(self._chunk({"text": "", "index": 0, "logprobs": None, "finish_reason": finish}))
+            found.append(Chunk.of({**self._head, "choices": [], "usage": usage, "timings": part.get("timings") or {}}))
+        return found
+
+    def end(self) -> Sequence[Chunk]:
+        return ()
+
+    def _chunk(self, choice: Mapping[str, Any]) -> Chunk:
+        return Chunk.of({**self._head, "choices": [choice]})

@@ -15,15 +15,15 @@ from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefused
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.runtimes.durations import keep_alive_seconds
-from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, pieces, whole
+from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, piece, whole
 from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode, refuse_media
-from conch_ollama.runtimes.llama_chunks import chat_chunks, completion_chunks, with_name
+from conch_ollama.runtimes.llama_chunks import ChatChunks, Chunks, CompletionChunks, with_name
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
-from conch_ollama.runtimes.llama_infill import infill_chunks, infill_request
+from conch_ollama.runtimes.llama_infill import InfillChunks, infill_request
 from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all
 from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
-from conch_ollama.runtimes.server_sent_events import events
+from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.vectors import decode_base64, shortened
 from conch_ollama.runtimes.worker_pool import WorkerPool
 from conch_ollama.runtimes.worker_room import Room
@@ -70,25 +70,22 @@ class LlamaCppRuntime:
     async def models(self) -> list[ModelCard]:
         return [card_of(entry) for entry in self._entries.values()]
 
-    async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
         _refuse_tools(entry, body)
         request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
-        async with contextlib.aclosing(self._stream(entry, body, CHAT, request)) as data:
-            async for chunk in chat_chunks(data, ALIAS, model):
-                yield chunk
+        return self._stream(entry, body, CHAT, request, ChatChunks(ALIAS, model))
 
-    async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
-        path, made, chunks = "/v1/completions", completion_request, completion_chunks
-        if body.get("suffix"):
-            if "insert" not in entry.facts.card.capabilities or entry.model.binding != "xllamacpp":
-                raise RuntimeRefusedError(f"{model} does not support insert: it has no tokens for a gap in a text")
-            path, made, chunks = "/infill", infill_request, infill_chunks
-        request = made(body, options=entry.model.options, lora=entry.lora)
-        async with contextlib.aclosing(self._stream(entry, body, path, request)) as data:
-            async for chunk in chunks(data, ALIAS, model):
-                yield chunk
+        options = entry.model.options
+        if not body.get("suffix"):
+            request = completion_request(body, options=options, lora=entry.lora)
+            return self._stream(entry, body, "/v1/completions", request, CompletionChunks(ALIAS, model))
+        if "insert" not in entry.facts.card.capabilities or entry.model.binding != "xllamacpp":
+            raise RuntimeRefusedError(f"{model} does not support insert: it has no tokens for a gap in a text")
+        request = infill_request(body, options=options, lora=entry.lora)
+        return self._stream(entry, body, "/infill", request, InfillChunks(model))
 
     async def rendered(self, model: str, body: Body) -> str:
         entry = self._entry(model)
@@ -191,18 +188,35 @@ class LlamaCppRuntime:
             self._keep_alive[name] = wanted
         return self._pool.lease(plan or entry.plan, self._keep_alive.get(name, entry.model.keep_alive))
 
-    async def _stream(self, entry: Planned, body: Body, path: str, request: bytes) -> AsyncGenerator[bytes, None]:
-        """The data of each event of an answer."""
+    async def _stream(
+        self, entry: Planned, body: Body, path: str, request: bytes, chunks: Chunks
+    ) -> AsyncGenerator[Chunk, None]:
+        """The chunks of an answer. One generator does it all: each more would be paid for by every token."""
         if not entry.facts.answers:
             raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
-        async with contextlib.aclosing(self._pieces(entry, body, path, request)) as parts:
-            async for data in events(parts):
-                if data.startswith(b'{"error"'):
-                    raise refusal(200, data)
-                yield data
+        reader = Events()
+        async with self._begun(entry, body, path, request) as (worker, answer):
+            while (found := await piece(worker, answer)) is not None:
+                for data in reader.feed(found):
+                    for chunk in chunks.feed(_sound(data)):
+                        yield chunk
+            for data in reader.end():
+                for chunk in chunks.feed(_sound(data)):
+                    yield chunk
+        for chunk in chunks.end():
+            yield chunk
 
     async def _pieces(self, entry: Planned, body: Body, path: str, request: bytes) -> AsyncGenerator[bytes, None]:
         """An answer's bytes as they come."""
+        async with self._begun(entry, body, path, request) as (worker, answer):
+            while (found := await piece(worker, answer)) is not None:
+                yield found
+
+    @contextlib.asynccontextmanager
+    async def _begun(
+        self, entry: Planned, body: Body, path: str, request: bytes
+    ) -> AsyncGenerator[tuple[Worker, loopback.LoopbackAnswer], None]:
+        """An answer that has begun, and whose it is."""
         async with contextlib.AsyncExitStack() as stack:
             worker = await stack.enter_async_context(self._lease(entry, body))
             try:
@@ -217,8 +231,14 @@ class LlamaCppRuntime:
                 except loopback.NotListeningError as err:
                     raise await broken_off(worker, err) from err
             stack.callback(answer.close)
-            async for piece in pieces(worker, answer):
-                yield piece
+            yield worker, answer
+
+
+def _sound(data: bytes) -> bytes:
+    """The data of an event that is no error."""
+    if data.startswith(b'{"error"'):
+        raise refusal(200, data)
+    return data
 
 
 def _refuse_tools(entry: Planned, body: Body) -> None:

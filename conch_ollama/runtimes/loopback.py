@@ -12,7 +12,6 @@ import contextlib
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import httptools
@@ -32,7 +31,7 @@ class NotListeningError(BrokenAnswerError):
 
 
 class LoopbackAnswer(asyncio.Protocol):
-    """`status`, then the body: `pieces()` once, or `read()` whole. `close` at any time: the server then stops.
+    """`status`, then the body: `piece()` by piece, or `read()` whole. `close` at any time: the server then stops.
 
     It is the connection's protocol itself; methods that begin with `on_` are httptools' to call.
     """
@@ -109,24 +108,25 @@ class LoopbackAnswer(asyncio.Protocol):
         while not self.status:
             await self._more()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body's parts as the server sent them."""
-        pieces = self._pieces
-        while True:
-            while pieces:
-                piece = pieces.popleft()
-                self._waiting -= len(piece)
-                yield piece
+    async def piece(self) -> bytes | None:
+        """The body's next part as the server sent it, None at its end."""
+        while not self._pieces:
             if self._ended:
-                return
+                return None
             if self._paused and self._transport is not None:
                 self._paused = False
                 self._transport.resume_reading()
             await self._more()
+        piece = self._pieces.popleft()
+        self._waiting -= len(piece)
+        return piece
 
     async def read(self) -> bytes:
         """The whole body."""
-        return b"".join([piece async for piece in self.pieces()])
+        pieces = []
+        while (piece := await self.piece()) is not None:
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def close(self) -> None:
         """Drop the connection at once."""

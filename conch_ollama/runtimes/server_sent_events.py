@@ -7,38 +7,60 @@ meaning in the data.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 DONE = b"[DONE]"
+_LF = 10
+
+
+class Events:
+    """Cuts the data of events out of pieces, which may end anywhere: `feed` each, then `end`.
+
+    Data comes but for `[DONE]`, without line feeds of its own where it is one line, as JSON is. What comes after the
+    last blank line is an event too: some servers leave it out.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def feed(self, piece: bytes) -> Sequence[bytes]:
+        """The events that have come to their ends."""
+        # Almost always a piece is exactly one event of one line.
+        if (
+            not self._pending
+            and piece.startswith(b"data: ")
+            and piece.find(b"\n") == len(piece) - 2
+            and piece[-1] == _LF
+        ):
+            data = piece[6:-2]
+            return (data,) if data != DONE else ()
+        pending = self._pending + piece
+        if pending.endswith(b"\r"):
+            self._pending = pending
+            return ()  # the other half of a line's end may follow
+        *whole, self._pending = _END.split(pending)
+        return _all_data(whole)
+
+    def end(self) -> Sequence[bytes]:
+        """What is left."""
+        left, self._pending = self._pending, b""
+        return _all_data(_END.split(left))
 
 
 async def events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The data of each event but `[DONE]`, without line feeds of its own where it is one line, as JSON is.
-
-    Pieces may end anywhere. What comes after the last blank line is an event too: some servers leave it out.
-    """
-    pending = b""
+    """The data of each event of a stream, see Events."""
+    cut = Events()
     async for piece in pieces:
-        # Almost always a piece is exactly one event of one line.
-        if not pending and piece.startswith(b"data: ") and piece.find(b"\n") == len(piece) - 2 and piece[-1] == 10:
-            data = piece[6:-2]
-            if data != DONE:
-                yield data
-            continue
-        pending += piece
-        if pending.endswith(b"\r"):
-            continue  # the other half of a line's end may follow
-        *whole, pending = _END.split(pending)
-        for event in whole:
-            data = _data(event)
-            if data and data != DONE:
-                yield data
-    for event in _END.split(pending):
-        data = _data(event)
-        if data and data != DONE:
+        for data in cut.feed(piece):
             yield data
+    for data in cut.end():
+        yield data
+
+
+def _all_data(events: Sequence[bytes]) -> list[bytes]:
+    return [data for event in events if (data := _data(event)) and data != DONE]
 
 
 def _data(event: bytes) -> bytes:
