@@ -89,7 +89,7 @@ def export(
         tokenizer=tokenizer,
         hub=hub,
         revision=revision,
-        threads=threads,
+        threads=threads or this_machine().cores,
         check=check,
         force=force,
         dry_run=dry_run,
@@ -105,7 +105,7 @@ def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportRes
     template = choose_template(inputs, options, name)
     inputs = template.inputs
     plan = _plan(inputs, options, name, folder, provenance, template)
-    ahead = preflight(_with_final_names(plan), threads=options.threads or this_machine().cores, force=options.force)
+    ahead = preflight(_with_final_names(plan), threads=options.threads, force=options.force)
     events.preflight(ahead)
     for note in template.notes if plan.files else ():
         events.note(note)

@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conch_ollama.errors import ConchError
+from conch_ollama.exporter import pipeline
 from conch_ollama.exporter.preflight import Preflight
 from conch_ollama.formats.gguf_reader import GGUFFile
 from conch_ollama.formats.safetensors import SafetensorsFile
 from conch_ollama.ollama.modelfile import load
+from conch_ollama.runtimes import container
 from conch_ollama.sources.folder import HuggingFaceFolder
 from conch_ollama.workflows.events import Silent
 from conch_ollama.workflows.export import export
@@ -215,6 +218,20 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path: Path) -> None:
     assert any("64 columns" in reason for reason, _, _ in file.fallbacks)
     real = export(base, types=["q4"], name="m", out=tmp_path / "out", check=False)
     assert real.gguf.stat().st_size == file.size
+
+
+def test_it_works_with_as_many_threads_as_it_may_use_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = write_model(tmp_path / "base")
+    used: list[int] = []
+
+    def counted(threads: int, **options: str) -> ThreadPoolExecutor:
+        used.append(threads)
+        return ThreadPoolExecutor(threads, **options)
+
+    monkeypatch.setattr(pipeline, "ThreadPoolExecutor", counted)
+    monkeypatch.setattr(container, "cores_left", lambda root: 1)  # a quota takes root's rights to set
+    export(base, types=["f32"], name="m", out=tmp_path / "out", check=False)
+    assert used == [1]
 
 
 def test_only_the_hugging_face_folder(tmp_path: Path) -> None:
