@@ -12,8 +12,10 @@ from typing import Any
 
 from conch_ollama.errors import (
     ConchError,
+    NoSpaceError,
     NotFoundError,
     NotSupportedError,
+    OutputError,
     RuntimeBusyError,
     RuntimeRefusedError,
 )
@@ -32,7 +34,7 @@ TYPES = {
     429: "rate_limit_error",
 }
 #: Statuses after which openai-python would try again although the same request fails the same way.
-_POINTLESS = frozenset({500, 501, 504})
+_POINTLESS = frozenset({500, 501, 504, 507})
 
 
 @dataclass(eq=False)
@@ -86,6 +88,10 @@ def refusal_of(err: BaseException) -> Refusal:  # noqa: PLR0911 - one line for e
             return Refusal(404, err.message, "model_not_found", "model")
         case NotSupportedError():
             return Refusal(501, err.message, "not_supported")
+        case NoSpaceError():  # its words hold paths
+            return Refusal(507, "No space is left here to keep that; the server's log says more.", "no_space")
+        case OutputError():
+            return Refusal(500, "That can't be kept here; the server's log says more.", "not_writable")
         case ConchError():
             return Refusal(502, err.message, "runtime_failed")
         case _:

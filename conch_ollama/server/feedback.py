@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conch_ollama.errors import BadFileError, NotFoundError, NotWritableError
+from conch_ollama.errors import BadFileError, NoSpaceError, NotFoundError, NotWritableError
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -38,13 +39,16 @@ class Rating:
 
 
 def make_ready(path: Path) -> None:
-    """Make the file, so that it is told at the start if that can't be. Raises NotWritableError."""
+    """Make the file, so that it is told at the start if that can't be. Raises NoSpaceError, NotWritableError."""
     with _opened(path):
         pass
 
 
 def store(path: Path, rating: Rating) -> None:
-    """Keep a rating; one caller's second rating of an answer takes the first one's place. Raises NotWritableError."""
+    """Keep a rating; one caller's second rating of an answer takes the first one's place.
+
+    Raises NoSpaceError, NotWritableError.
+    """
     with _opened(path) as database:
         database.execute(
             "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -73,7 +77,14 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             database.execute(_TABLE)
             yield database
     except (OSError, sqlite3.Error) as err:
-        raise NotWritableError(f"{path}: ratings can't be kept: {err}") from err
+        kind = NoSpaceError if _is_full(err) else NotWritableError
+        raise kind(f"{path}: ratings can't be kept: {err}") from err
+
+
+def _is_full(err: OSError | sqlite3.Error) -> bool:
+    if isinstance(err, OSError):
+        return err.errno == errno.ENOSPC
+    return getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL  # errors of Python's own have no code
 
 
 def ratings(path: Path, *, model: str | None = None) -> Iterator[Rating]:

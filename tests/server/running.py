@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from conch_ollama.runtimes.protocol import Runtime
 from conch_ollama.server.app import make_app
@@ -105,3 +106,13 @@ def with_security(settings: Settings | None = None, **security: Any) -> Settings
     """Settings with other rules of who may come in."""
     settings = settings or Settings()
     return dataclasses.replace(settings, security=dataclasses.replace(settings.security, **security))
+
+
+def figures(running: RunningShim) -> dict[tuple[str, ...], float]:
+    """Of /metrics: name and label values -> figure."""
+    text = running.client.get("/metrics").text
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }

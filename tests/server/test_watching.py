@@ -1,4 +1,4 @@
-"""Figures, the audit, logs, ratings: what is told of answers, and what is not."""
+"""Figures, the audit, logs: what is told of answers, and what is not."""
 
 from __future__ import annotations
 
@@ -9,30 +9,17 @@ import logging
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from conch_ollama.errors import BadFileError, NotFoundError, NotWritableError, RuntimeUnreachableError
-from conch_ollama.runtimes.protocol import ModelCard
-from conch_ollama.server.feedback import pairs, ratings
+from conch_ollama.errors import NotWritableError, RuntimeUnreachableError
 from conch_ollama.server.keys import KeyFile
 from conch_ollama.server.logs import write_logs
 from conch_ollama.server.settings import Audit, Security, Settings
 from conch_ollama.workflows.top import Top
 from tests.server.made_runtime import MadeRuntime
-from tests.server.running import RunningShim
+from tests.server.running import RunningShim, figures
 
 CHAT = {"model": "made", "messages": [{"role": "user", "content": "secret question"}]}
-
-
-def figures(running: RunningShim) -> dict[tuple, float]:
-    text = running.client.get("/metrics").text
-    return {
-        (sample.name, *sorted(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_metrics() -> None:
@@ -136,72 +123,6 @@ def test_logs_hold_no_secrets_and_one_line_an_event() -> None:
     assert all(line["request"] for line in requests)
 
 
-def test_ratings_become_pairs(tmp_path: Path) -> None:
-    file = tmp_path / "ratings.sqlite"
-    runtime = MadeRuntime()
-    runtime.cards = [ModelCard("made", version="v1")]
-    with RunningShim({"made": runtime}, Settings(feedback=file)) as running:
-
-        def ask(words: list[str], path: str = "/v1/chat/completions", **more: object) -> str:
-            runtime.words = words
-            answer = running.client.post(path, json=CHAT | more)
-            return answer.json()["id"] if not more else json.loads(answer.text.split("\n\n")[0][6:])["id"]
-
-        def rate(**given: str) -> httpx.Response:
-            return running.client.post("/v1/feedback", json=given)
-
-        first = ask(["bad", " one"])
-        assert rate(id=first, rating="down").json() == {"id": first, "rating": "down", "model": "made", "version": "v1"}
-        second = ask(["good"], stream=True)
-        assert rate(id=second, rating="up", comment="yes").status_code == 200
-        third = ask(["so so"])
-        assert rate(id=third, rating="down", better="best").status_code == 200
-        assert rate(id="nix", rating="up").status_code == 404
-        running.client.post("/api/chat", json=CHAT, headers={"x-request-id": "of-ollama"})
-        assert rate(id="of-ollama", rating="up").status_code == 200
-        assert rate(id=third, rating="sideways").status_code == 400
-        assert figures(running)["conch_feedback_total", "down", "made", "v1"] == 2
-    found = list(ratings(file))
-    assert [(r.rating, r.said, r.version) for r in found] == [
-        ("down", "bad one", "v1"),
-        ("up", "good", "v1"),
-        ("down", "so so", "v1"),
-        ("up", "so so", "v1"),
-    ]
-    made = list(pairs(iter(found)))
-    assert [(pair["chosen"]["value"], pair["rejected"]["value"]) for pair in made] == [
-        ("best", "so so"),
-        ("good", "bad one"),
-    ]
-    assert made[0]["conversations"] == [{"from": "human", "value": "secret question"}]
-    assert list(ratings(file, model="other")) == []
-
-
-@pytest.mark.bad_input("ratings that are not there, or no ratings")
-def test_ratings_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="nix"):
-        list(ratings(tmp_path / "nix"))
-    (tmp_path / "text").write_text("no database, but long enough to be taken for one" * 100)
-    with pytest.raises(BadFileError, match="text"):
-        list(ratings(tmp_path / "text"))
-
-
-def test_a_rating_is_its_callers_own(tmp_path: Path) -> None:
-    keys = KeyFile(tmp_path / "keys.json")
-    ann, bob = ({"authorization": f"Bearer {keys.add(name)}"} for name in ("ann", "bob"))
-    settings = Settings(feedback=tmp_path / "f.sqlite", security=Security(keys=keys.path))
-    with RunningShim({"made": MadeRuntime()}, settings) as running:
-        answer = running.client.post("/v1/chat/completions", json=CHAT, headers=ann).json()["id"]
-        given = {"id": answer, "rating": "up"}
-        assert running.client.post("/v1/feedback", json=given, headers=bob).status_code == 404
-        assert running.client.post("/v1/feedback", json=given, headers=ann).status_code == 200
-
-
-def test_ratings_that_are_not_kept(made) -> None:
-    running, _ = made
-    assert running.client.post("/v1/feedback", json={"id": "x", "rating": "up"}).status_code == 501
-
-
 def test_a_configuration_that_changes_under_load_loses_no_answer(tmp_path: Path) -> None:
     old, new = MadeRuntime(words=["x"] * 40, pause_s=0.02), MadeRuntime(words=["y"])
     with RunningShim({"made": old}) as running:
@@ -226,15 +147,3 @@ def test_a_configuration_that_changes_under_load_loses_no_answer(tmp_path: Path)
         while not old.closed:
             pass
         assert not new.closed
-
-
-@pytest.mark.bad_input("a file of ratings that can't be written")
-def test_ratings_where_they_cannot_be(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(NotWritableError, match="ratings can't be kept") as caught:
-        RunningShim({"made": MadeRuntime()}, Settings(feedback=tmp_path / "file" / "ratings.sqlite")).__enter__()
-    assert caught.value.code == "not-writable"
-    with RunningShim({"made": MadeRuntime()}) as running:
-        with pytest.raises(NotWritableError):
-            running.shim.check(Settings(feedback=tmp_path / "file" / "ratings.sqlite"))
-        assert running.client.post("/v1/chat/completions", json=CHAT).is_success

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from fastapi import APIRouter, Request, Response
 
+from conch_ollama.errors import OutputError
 from conch_ollama.server.audit import texts
 from conch_ollama.server.bodies import read_body
-from conch_ollama.server.errors import Refusal
+from conch_ollama.server.errors import Refusal, refusal_of
 from conch_ollama.server.feedback import Rating, store
 from conch_ollama.server.responses import JSONAnswer
 from conch_ollama.server.schemas.documents import answers, body_of, object_with
@@ -17,12 +19,14 @@ from conch_ollama.server.shim import shim_of
 from conch_ollama.server.visitors import visitor_of
 
 router = APIRouter(tags=["feedback"])
+log = logging.getLogger(__name__)
+_FAULTS = {500: "The rating can't be kept, or the shim has a fault.", 507: "No space is left to keep the rating."}
 
 
 @router.post(
     "/v1/feedback",
     openapi_extra=body_of(FeedbackRequest),
-    responses=answers(object_with(id="string", rating="string", model="string")),
+    responses=answers(object_with(id="string", rating="string", model="string"), faults=_FAULTS),
 )
 async def feedback(request: Request) -> Response:
     """Rate an answer by its `id`, soon after it was given."""
@@ -47,7 +51,11 @@ async def feedback(request: Request) -> Response:
         comment=given.get("comment"),
         better=given.get("better"),
     )
-    await asyncio.to_thread(store, shim.settings.feedback, rating)
+    try:
+        await asyncio.to_thread(store, shim.settings.feedback, rating)
+    except OutputError as err:
+        log.warning("a rating is lost: %s", err.message)
+        raise refusal_of(err) from err
     shim.metrics.feedback.labels(found.model, found.version, given["rating"]).inc()
     return JSONAnswer({"id": given["id"], "rating": given["rating"], "model": found.model, "version": found.version})
 

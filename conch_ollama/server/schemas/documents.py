@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -60,15 +62,22 @@ def parameters(where: str, **schemas: dict[str, Any]) -> dict[str, Any]:
     return {"parameters": listed}
 
 
-def answers(schema: dict[str, Any], *, stream: str | None = None, errors: str = "OpenAIError") -> dict[int | str, Any]:
-    """`responses` of a route: its JSON, its stream's media type if it has one, and every documented error."""
+def answers(
+    schema: dict[str, Any],
+    *,
+    stream: str | None = None,
+    errors: str = "OpenAIError",
+    faults: Mapping[int, str] = MappingProxyType({}),
+) -> dict[int | str, Any]:
+    """`responses` of a route: its JSON, its stream's media type if it has one, and every documented error; `faults`:
+    those of its own, by status."""
     content: dict[str, Any] = {"application/json": {"schema": schema}}
     if stream:
         # An event or a line at a time: what a schema of the whole would mean, no two tools agree on.
         content[stream] = {"schema": {"description": "The answer in pieces, if a stream is asked for."}}
     found: dict[int | str, Any] = {200: {"description": "The answer.", "content": content}}
     problem = {"schema": {"$ref": _REF.format(model=errors)}}
-    for status, text in _ERRORS.items():
+    for status, text in sorted({**_ERRORS, **faults}.items()):
         found[status] = {"description": text, "content": {"application/json": problem}}
     return found
 
