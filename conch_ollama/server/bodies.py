@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conch_ollama.server.errors import Refusal
@@ -77,10 +77,14 @@ def validated(body: dict[str, Any], model: type[Model]) -> dict[str, Any]:
     return body
 
 
-def from_query(request: Request, model: type[Model]) -> dict[str, Any]:
-    """The fields of `model` that stand in the address, as the types that they are of. Raises Refusal (400)."""
-    given = {name: text for name, text in request.query_params.items() if name in model.model_fields}
-    return _checked(given, model, strict=False).model_dump(include=set(given))
+def with_texts(body: dict[str, Any], texts: Mapping[str, str], model: type[Model]) -> dict[str, Any]:
+    """`body` with those fields of `model` that stand in an address or a form only, as the types that they are of.
+
+    An empty text is a field that nobody filled in. Raises Refusal (400).
+    """
+    given = {name: text for name, text in texts.items() if text and name in model.model_fields and name not in body}
+    read = _checked({**given, **body}, model, strict=False).model_dump(include=set(given)) if given else {}
+    return validated({**read, **body}, model)
 
 
 def _checked(body: dict[str, Any], model: type[Model], *, strict: bool | None) -> Model:

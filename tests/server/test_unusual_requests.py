@@ -53,15 +53,50 @@ def test_generate_by_post(made: Made, sent: dict[str, Any]) -> None:
     assert body["max_tokens"] == 7
 
 
+@pytest.mark.parametrize(
+    ("field", "text", "meant"),
+    [
+        ("max_tokens", "5", 5),
+        ("max_tokens", "+5", 5),
+        ("max_tokens", "5.0", 5),
+        ("max_tokens", "", None),
+        ("think", "on", True),  # what a checkbox says
+        ("think", "TRUE", True),
+        ("think", "0", False),
+        ("think", "no", False),
+        ("think", "", False),
+    ],
+)
+def test_an_address_and_a_form_are_read_alike(
+    made: Made, monkeypatch: pytest.MonkeyPatch, field: str, text: str, meant: object
+) -> None:
+    running, runtime = made
+    monkeypatch.setattr(runtime, "words", ["<think>hm</think>", "Hello"])
+    fields = {"prompt": "x", field: text}
+    for method, sent in (("GET", {"params": fields}), ("POST", {"params": fields}), ("POST", {"data": fields})):
+        answer = running.client.request(method, "/generate", **sent)
+        assert answer.status_code == 200, answer.text
+        thought = "think" in answer.json()["generated_text"]
+        assert (thought if field == "think" else runtime.asked[-1][1].get("max_tokens")) == meant
+
+
 @pytest.mark.bad_input("a form or an address whose fields are wrong")
 @pytest.mark.parametrize(
-    ("fields", "param"), [({"prompt": "x", "max_tokens": "-1"}, "max_tokens"), ({"promt": "x"}, "prompt")]
+    ("fields", "param"),
+    [
+        ({"prompt": "x", "max_tokens": "-1"}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": "9" * 5000}, "max_tokens"),
+        ({"prompt": "x", "think": "perhaps"}, "think"),
+        ({"promt": "x"}, "prompt"),
+        ({"prompt": "", "system": "s"}, "prompt"),
+    ],
+    ids=["negative", "endless", "undecided", "misspelt", "empty"],
 )
-def test_generate_by_post_with_wrong_fields(made: Made, fields: dict[str, str], param: str) -> None:
+def test_texts_with_wrong_fields(made: Made, fields: dict[str, str], param: str) -> None:
     running, runtime = made
     before = len(runtime.asked)
-    for sent in ({"params": fields}, {"data": fields}):
-        answer = running.client.post("/generate", **sent)
+    for method, sent in (("GET", {"params": fields}), ("POST", {"params": fields}), ("POST", {"data": fields})):
+        answer = running.client.request(method, "/generate", **sent)
         assert answer.status_code == 400
         assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == ("invalid_value", param)
     assert len(runtime.asked) == before

@@ -6,7 +6,6 @@ Both names hold the same text: there are clients of either.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from conch_ollama.runtimes.protocol import Chunk
 from conch_ollama.server.answering import answer
-from conch_ollama.server.bodies import from_query, parse_object, validated
+from conch_ollama.server.bodies import parse_object, with_texts
 from conch_ollama.server.dialects.openai import Whole
 from conch_ollama.server.jobs import job_for
 from conch_ollama.server.responses import WholeAnswer
@@ -25,7 +24,6 @@ from conch_ollama.server.shim import shim_of
 router = APIRouter(tags=["generate"])
 _TEXTS = answers(object_with(generated_text="string", generate_text="string"))
 _FORM = "application/x-www-form-urlencoded"
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 # Not as arguments of the function: FastAPI would load pydantic's older half for them.
 _QUERY = parameters(
     "query",
@@ -44,33 +42,24 @@ _END_OF_THOUGHT = "</think>"
 async def generate_get(request: Request) -> Response:
     """Answer a prompt that stands in the address. Long ones, and those with `&` or `#` in them, are better sent by
     POST. `think`: with the model's thought."""
-    return await _generate(request, from_query(request, GenerateRequest))
+    return await _generate(request, with_texts({}, request.query_params, GenerateRequest))
 
 
 @router.post("/generate", openapi_extra=body_of(GenerateRequest), responses=_TEXTS)
 async def generate_post(request: Request) -> Response:
     """Answer a prompt: as JSON, or as a form or plain text where the Content-Type says so. What stands in the address
     counts where the body does not say it."""
-    given = _of_texts(request.query_params)
+    body: dict[str, Any] = {}
+    texts = dict(request.query_params)
     raw = await request.body()
     kind = request.headers.get("content-type", "")
     if kind.startswith("text/plain"):
-        given["prompt"] = raw.decode("utf-8", "replace")
+        body["prompt"] = raw.decode("utf-8", "replace")
     elif kind.startswith(_FORM) and not raw.lstrip().startswith(b"{"):  # curl calls everything a form
-        given |= _of_texts(dict(parse_qsl(raw.decode("utf-8", "replace"))))
-    elif raw or not request.query_params:
-        given |= parse_object(raw, shim_of(request).settings.limits.json_depth)
-    return await _generate(request, validated(given, GenerateRequest))
-
-
-def _of_texts(fields: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of an address or a form, those that are no texts as what they mean; others are not told apart."""
-    found: dict[str, Any] = {name: fields[name] for name in GenerateRequest.model_fields if name in fields}
-    if found.get("max_tokens", "").isdecimal():
-        found["max_tokens"] = int(found["max_tokens"])
-    if found.get("think", "").lower() in _FLAGS:
-        found["think"] = _FLAGS[found["think"].lower()]
-    return found
+        texts |= parse_qsl(raw.decode("utf-8", "replace"))
+    elif raw or not texts:
+        body = parse_object(raw, shim_of(request).settings.limits.json_depth)
+    return await _generate(request, with_texts(body, texts, GenerateRequest))
 
 
 async def _generate(request: Request, given: dict[str, Any]) -> Response:
