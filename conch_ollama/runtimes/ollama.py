@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any
 
 from conch_ollama.errors import (
@@ -64,9 +64,12 @@ class OllamaRuntime:
 
     async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
         name = self._name(model)
-        request = chat_request(name, body, thinks=_wants_thought(body) and await self._can(name, "thinking"))
-        if any("images" in message for message in request["messages"]) and not await self._can(name, "vision"):
-            raise RuntimeRefusedError(f"{model} takes text only, not image_url")  # Ollama would leave them out
+        can = await self._capabilities(name) if _wants_thought(body) else None
+        request = chat_request(name, body, thinks="thinking" in (can or ()))
+        if any("images" in message for message in request["messages"]):
+            can = await self._capabilities(name) if can is None else can
+            if "vision" not in can:
+                raise RuntimeRefusedError(f"{model} takes text only, not image_url")  # Ollama would leave them out
         async with contextlib.aclosing(self._answer("/api/chat", request, _made(model, "chat", request))) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -153,9 +156,9 @@ class OllamaRuntime:
             self._shown[key] = card_from(ours, listed, shown)
         return self._shown[key]
 
-    async def _can(self, name: str, what: str) -> bool:
+    async def _capabilities(self, name: str) -> Collection[str]:
         shown = await self._door.ask("POST", "/api/show", {"model": name}, timeout=_LISTING_S)
-        return what in (shown.get("capabilities") or ())
+        return frozenset(shown.get("capabilities") or ())
 
     async def _answer(self, path: str, request: Mapping[str, Any], answer: OllamaAnswer) -> AsyncGenerator[Chunk, None]:
         async with self._door.post(path, request) as pieces:
