@@ -11,15 +11,13 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 
-from conch_ollama.runtimes.protocol import Chunk
-from conch_ollama.server.answering import answer
 from conch_ollama.server.bodies import parse_object, with_texts
-from conch_ollama.server.dialects.openai import Whole
 from conch_ollama.server.jobs import job_for
 from conch_ollama.server.responses import WholeAnswer
 from conch_ollama.server.schemas.documents import answers, body_of, object_with, parameters
 from conch_ollama.server.schemas.openai import GenerateRequest
 from conch_ollama.server.shim import shim_of
+from conch_ollama.server.whole import whole
 
 router = APIRouter(tags=["generate"])
 _TEXTS = answers(object_with(generated_text="string", generate_text="string"))
@@ -75,13 +73,7 @@ async def _generate(request: Request, given: dict[str, Any]) -> Response:
     wants_thought = bool(given.get("think"))
 
     async def produce() -> dict[str, Any]:
-        whole = Whole()
-
-        async def listen(chunk: Chunk) -> None:
-            whole.add(chunk)
-
-        await answer(shim, job, listen)
-        choice = whole.choice()
+        choice = (await whole(shim, job)).choice()
         text = "".join(choice.content)
         if wants_thought and choice.thought:
             text = f"<think>\n{''.join(choice.thought).strip()}\n</think>\n\n{text}"

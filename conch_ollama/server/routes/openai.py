@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from conch_ollama.runtimes.protocol import Chunk
 from conch_ollama.server.answering import Job, answer, embed
 from conch_ollama.server.bodies import read_body
-from conch_ollama.server.dialects.openai import DONE, Rewriter, Whole, compact, event
+from conch_ollama.server.dialects.openai import DONE, Rewriter, compact, event
 from conch_ollama.server.errors import openai_error
 from conch_ollama.server.jobs import find_model, job_for, only_one
 from conch_ollama.server.responses import JSONAnswer, StreamedAnswer, WholeAnswer, Write
@@ -19,6 +19,7 @@ from conch_ollama.server.schemas.documents import answers, body_of, object_with,
 from conch_ollama.server.schemas.openai import ChatRequest, CompletionRequest, EmbeddingRequest
 from conch_ollama.server.shim import Shim, shim_of
 from conch_ollama.server.visitors import visitor_of
+from conch_ollama.server.whole import whole
 
 if TYPE_CHECKING:
     from conch_ollama.server.registry import Served
@@ -60,8 +61,8 @@ async def completions(request: Request) -> Response:
     jobs = [await job_for(request, "complete", {**body, "prompt": text}, "completions") for text in prompts]
 
     async def produce() -> dict[str, Any]:
-        done = [await _collected(shim, job) for job in jobs]
-        return _side_by_side([whole.text(jobs[0].served.name) for whole in done])
+        done = [await whole(shim, job) for job in jobs]
+        return _side_by_side([one.text(jobs[0].served.name) for one in done])
 
     return WholeAnswer(produce)
 
@@ -91,11 +92,11 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
     name, field = job.served.name, shim.settings.reasoning_field
     if not body.get("stream"):
 
-        async def whole() -> dict[str, Any]:
-            done = await _collected(shim, job)
+        async def produce() -> dict[str, Any]:
+            done = await whole(shim, job)
             return done.chat(name, field) if job.kind == "chat" else done.text(name)
 
-        return WholeAnswer(whole)
+        return WholeAnswer(produce)
 
     async def stream(write: Write) -> None:
         rewriter = Rewriter(name, usage=asked, reasoning_field=field)
@@ -115,16 +116,6 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
         quiet_s=shim.settings.limits.keep_alive_s,
         stuck_s=shim.settings.limits.stuck_s,
     )
-
-
-async def _collected(shim: Shim, job: Job) -> Whole:
-    whole = Whole()
-
-    async def listen(chunk: Chunk) -> None:
-        whole.add(chunk)
-
-    await answer(shim, job, listen)
-    return whole
 
 
 @router.post("/embeddings", include_in_schema=False)
