@@ -11,6 +11,7 @@ from typing import Any
 
 from conch_ollama.errors import RuntimeRefusedError
 from conch_ollama.runtimes.messages import checked_messages
+from conch_ollama.runtimes.tool_choice import only
 
 #: Modelfile parameter -> field of a request to llama.cpp.
 _OPTIONS = {
@@ -47,24 +48,34 @@ def chat_request(
     lora: Sequence[Mapping[str, Any]] | None = None,
 ) -> bytes:
     """Body of /v1/chat/completions. `options`: the model's Modelfile parameters, for what the request leaves open."""
-    request = _request(body, options, lora)
+    request = request_fields(body, options, lora)
     messages = checked_messages(request.get("messages"))
     refuse_media(messages)
     if system and messages[0]["role"] != "system":
         request["messages"] = [{"role": "system", "content": system}, *messages]
-    think = body.get("think")
-    if think is not None:
-        kwargs: dict[str, Any] = {"enable_thinking": think is not False}
-        if isinstance(think, str):
-            kwargs |= {"reasoning_effort": think}
-        given = request.get("chat_template_kwargs")
-        request["chat_template_kwargs"] = {**kwargs, **(given if isinstance(given, dict) else {})}
+    if body.get("think") is not None:
+        request |= thinking(request, body["think"])
+    choice = request.get("tool_choice")
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        named = function.get("name") if isinstance(function, Mapping) else None
+        request |= {"tools": only(request.get("tools"), [named]), "tool_choice": "required"}
     if request.get("logprobs"):
         # Of none besides llama.cpp would not even tell the token's own.
         request["top_logprobs"] = request.get("top_logprobs") or 1
     if "max_completion_tokens" in request:
         request["max_tokens"] = request.pop("max_completion_tokens")
     return encode(request)
+
+
+def thinking(request: Mapping[str, Any], think: Any) -> dict[str, Any]:
+    """The field that tells a template whether to think, and how hard where `think` is a word; what `request` tells it
+    itself stands."""
+    kwargs: dict[str, Any] = {"enable_thinking": think is not False}
+    if isinstance(think, str):
+        kwargs |= {"reasoning_effort": think}
+    given = request.get("chat_template_kwargs")
+    return {"chat_template_kwargs": {**kwargs, **(given if isinstance(given, dict) else {})}}
 
 
 def completion_request(
@@ -81,7 +92,7 @@ def completion_fields(
 
     Raises RuntimeRefusedError for what llama.cpp would leave out without a word.
     """
-    request = _request(body, options, lora)
+    request = request_fields(body, options, lora)
     if request.get("echo") or request.get("best_of") not in {None, 1}:
         raise RuntimeRefusedError("llama.cpp knows neither echo nor best_of")
     if request.get("logprobs") == 0:
@@ -100,9 +111,10 @@ def encode(request: Mapping[str, Any]) -> bytes:
     return json.dumps(request, separators=(",", ":")).encode("ascii")
 
 
-def _request(
+def request_fields(
     body: Mapping[str, Any], options: Mapping[str, Any], lora: Sequence[Mapping[str, Any]] | None
 ) -> dict[str, Any]:
+    """What is asked in any dialect but Anthropic's, where the request is silent with the model's own parameters."""
     # OpenAI's clients send null for what they leave open.
     own = {key: value for key, value in body.items() if key not in _OURS and value is not None}
     ollama = body.get("options")

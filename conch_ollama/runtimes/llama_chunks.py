@@ -14,11 +14,6 @@ from conch_ollama.runtimes.protocol import Chunk
 _USAGE = b'"usage":{'
 
 
-def with_name(raw: bytes, alias: str, name: str) -> bytes:
-    """An answer of another dialect with the model's own name in it."""
-    return raw.replace(f'"model":{json.dumps(alias)}'.encode(), f'"model":{json.dumps(name)}'.encode())
-
-
 class Chunks(Protocol):
     """What the events of one answer become: `feed` the data of each, then `end`."""
 

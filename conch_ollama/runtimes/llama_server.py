@@ -16,9 +16,10 @@ from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.runtimes.durations import keep_alive_seconds
 from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, piece, whole
-from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode, refuse_media
-from conch_ollama.runtimes.llama_chunks import ChatChunks, Chunks, CompletionChunks, with_name
+from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
+from conch_ollama.runtimes.llama_chunks import ChatChunks, Chunks, CompletionChunks
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
+from conch_ollama.runtimes.llama_forward import MESSAGES, Asked, forwarded
 from conch_ollama.runtimes.llama_infill import InfillChunks, infill_request
 from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all
 from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
@@ -31,7 +32,6 @@ from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 
 #: Of what is free, for all workers.
 _SHARE = 0.9
-_FORWARDED = frozenset({"/v1/responses", "/v1/messages"})
 
 
 class LlamaCppRuntime:
@@ -127,22 +127,24 @@ class LlamaCppRuntime:
 
     async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
         entry = self._entry(model)
-        if path not in _FORWARDED:
-            raise NotSupportedError(f"llama.cpp has no {path}")
+        own = entry.model
+        asked = Asked(model, entry.fit.num_ctx, own.options, own.system, entry.lora)
+        request, made = forwarded(path, body, asked)
         _refuse_tools(entry, body)
-        for messages in (body.get("messages"), body.get("input")):
-            refuse_media(messages)
-        request = {**body, "model": model}
-        if entry.lora is not None:
-            request["lora"] = entry.lora
-        parts = self._pieces(entry, body, path, encode(request))
-        first = await anext(parts, b"")  # so that a refusal is raised here, before anything is sent
+        # At that door no adapter can be chosen: it is asked of a worker where it is on from the start.
+        plan = entry.vectors if path == MESSAGES and own.adapters else entry.plan
+        parts = self._pieces(entry, body, path, request, plan)
+        first = made.feed(await anext(parts, b""))  # so that a refusal is raised here, before anything is sent
 
         async def answer() -> AsyncGenerator[bytes, None]:
             async with contextlib.aclosing(parts):
-                yield with_name(first, ALIAS, model)
-                async for piece in parts:
-                    yield with_name(piece, ALIAS, model)
+                if first:
+                    yield first
+                async for part in parts:
+                    if told := made.feed(part):
+                        yield told
+                if told := made.end():
+                    yield told
 
         return answer()
 
@@ -192,8 +194,6 @@ class LlamaCppRuntime:
         self, entry: Planned, body: Body, path: str, request: bytes, chunks: Chunks
     ) -> AsyncGenerator[Chunk, None]:
         """The chunks of an answer. One generator does it all: each more would be paid for by every token."""
-        if not entry.facts.answers:
-            raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
         reader = Events()
         async with self._begun(entry, body, path, request) as (worker, answer):
             while (found := await piece(worker, answer)) is not None:
@@ -206,26 +206,30 @@ class LlamaCppRuntime:
         for chunk in chunks.end():
             yield chunk
 
-    async def _pieces(self, entry: Planned, body: Body, path: str, request: bytes) -> AsyncGenerator[bytes, None]:
+    async def _pieces(
+        self, entry: Planned, body: Body, path: str, request: bytes, plan: WorkerPlan
+    ) -> AsyncGenerator[bytes, None]:
         """An answer's bytes as they come."""
-        async with self._begun(entry, body, path, request) as (worker, answer):
+        async with self._begun(entry, body, path, request, plan) as (worker, answer):
             while (found := await piece(worker, answer)) is not None:
                 yield found
 
     @contextlib.asynccontextmanager
     async def _begun(
-        self, entry: Planned, body: Body, path: str, request: bytes
+        self, entry: Planned, body: Body, path: str, request: bytes, plan: WorkerPlan | None = None
     ) -> AsyncGenerator[tuple[Worker, loopback.LoopbackAnswer], None]:
-        """An answer that has begun, and whose it is."""
+        """An answer that has begun, and whose it is. `plan`: the worker to ask, None: the one for answers."""
+        if not entry.facts.answers:
+            raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
         async with contextlib.AsyncExitStack() as stack:
-            worker = await stack.enter_async_context(self._lease(entry, body))
+            worker = await stack.enter_async_context(self._lease(entry, body, plan))
             try:
                 answer = await begun(worker, path, request)
             except loopback.NotListeningError:
                 # It died a moment ago, so nothing was begun: once more, with the next one.
                 self._pool.broken(worker)
                 await stack.aclose()
-                worker = await stack.enter_async_context(self._lease(entry, body))
+                worker = await stack.enter_async_context(self._lease(entry, body, plan))
                 try:
                     answer = await begun(worker, path, request)
                 except loopback.NotListeningError as err:

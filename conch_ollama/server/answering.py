@@ -59,7 +59,8 @@ class Tally:
 
 @dataclass
 class Job:
-    """A request that a model is to answer, in OpenAI's dialect. `kind`: "chat", "complete", "embed" or "forward"."""
+    """A request that a model is to answer, in OpenAI's dialect. `kind`: "chat", "complete", "embed", "forward", or
+    "count" for one that is handed on as those are and makes the model read nothing."""
 
     served: Served
     caller: Caller
@@ -141,6 +142,8 @@ async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awai
                     clock.reschedule(asyncio.get_running_loop().time() + limits.total_s)
                 tail = (tail + piece)[-_TAIL:]
                 await write(piece)
+        if job.kind == "count":
+            return
         counts = {name: int(count) for name, count in _COUNTS.findall(tail)}  # the last ones hold
         job.tally.completion_tokens = counts.pop(b"output", 0)
         job.tally.prompt_tokens = sum(counts.values())  # Anthropic's `input` is without what was read before

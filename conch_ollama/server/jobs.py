@@ -23,7 +23,7 @@ async def find_model(request: Request, name: str | None) -> Served:
 
 
 async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint: str) -> Job:
-    """A job for the model that `body` names. `kind`: "chat", "complete", "embed" or "forward". Raises Refusal."""
+    """A job for the model that `body` names. `kind`: as Job has it. Raises Refusal."""
     shim = shim_of(request)
     if shim.draining:
         raise ending()  # a connection that was kept open

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,23 @@ def test_each_name_answers_with_its_own_adapter(base: Path, tmp_path: Path) -> N
         model(base, "nine", adapters=(nine,)),
         model(base, "none", adapters=(Adapter(nine.path, 0.0),)),
     )
+
+
+def test_each_dialect_answers_with_the_names_own_adapter(base: Path, tmp_path: Path) -> None:
+    five = Adapter(skipping_adapter(tmp_path / "5.gguf", base, 5))
+
+    async def asked(runtime: LlamaCppRuntime, name: str, path: str) -> Any:
+        pieces = await runtime.forward(name, path, {"messages": HI, "input": "Hi", "max_tokens": 500})
+        return json.loads(b"".join([piece async for piece in pieces]))
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        for name, text in (("base", TEXT), ("five", rest(5))):
+            assert (await asked(runtime, name, "/v1/messages"))["content"][0]["text"] == text
+            assert (await asked(runtime, name, "/v1/responses"))["output"][0]["content"][0]["text"] == text
+        assert len(workers(runtime)) == 2
+        await asked(runtime, "five", "/v1/messages/count_tokens")
+
+    run(work, model(base, "base"), model(base, "five", adapters=(five,)))
 
 
 def test_a_version_is_exchanged_and_rolled_back_under_answers(base: Path, tmp_path: Path) -> None:

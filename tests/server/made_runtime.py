@@ -36,6 +36,7 @@ class MadeRuntime:
         self.words = words
         self.pause_s = pause_s
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.forwarded: list[tuple[str, dict[str, Any]]] = []
         self.running = 0
         self.most = 0
         self.stopped = 0
@@ -85,6 +86,7 @@ class MadeRuntime:
         return Embeddings([[float(len(text)), 0.5, -1.25] for text in inputs], sum(len(text) for text in inputs))
 
     async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
+        self.forwarded.append((path, dict(body)))
         if path != "/v1/responses":
             raise NotSupportedError(f"no {path} here")
 
