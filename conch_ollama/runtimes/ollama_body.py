@@ -87,6 +87,8 @@ def options(body: Mapping[str, Any]) -> dict[str, Any]:
             found[option] = [value] if option == "stop" and isinstance(value, str) else value
     for option, value in found.items():
         _check_option(option, value)
+    if found.get("num_predict") == 0:
+        found["num_predict"] = 1  # as llama.cpp takes it; Ollama 0.9.3 takes it for no limit at all, not even its own
     return found
 
 

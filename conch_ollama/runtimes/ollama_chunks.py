@@ -31,6 +31,7 @@ class OllamaAnswer:
             "model": model,
         }
         self._begun = False
+        self._heard = False
         self._calls = 0
         self.ended = False
 
@@ -43,6 +44,7 @@ class OllamaAnswer:
             raise RuntimeFailedError("Ollama sent a line that is no JSON") from err
         if "error" in part:
             raise RuntimeFailedError(f"Ollama broke off its answer: {part['error']}")
+        self._heard = True
         seen = part.get("logprobs")
         said = (part.get("message") or {}).get("content") if self._chat else part.get("response")
         if self._unproven and said and not seen:
@@ -53,6 +55,13 @@ class OllamaAnswer:
         if part.get("done"):
             self.ended = True
             yield from self._end(part)
+
+    def cut_off(self) -> Iterator[Chunk]:
+        """The end of an answer that stopped without one: Ollama does so to a model that says the same token, or only
+        blanks, more than 30 times over. Raises RuntimeFailedError where nothing came before."""
+        if not self._heard:
+            raise RuntimeFailedError("Ollama ended its answer before it began")
+        yield self._finish("length")
 
     def _with_logprobs(self, chunks: list[Chunk], seen: list[Mapping[str, Any]]) -> Iterator[Chunk]:
         """The logarithms of a line in the last of its chunks."""
@@ -90,11 +99,12 @@ class OllamaAnswer:
     def _choice(self, choice: Mapping[str, Any], finish: str | None = None) -> Chunk:
         return Chunk.of({**self._head, "choices": [{"index": 0, **choice, "finish_reason": finish}]})
 
+    def _finish(self, reason: str) -> Chunk:
+        empty: dict[str, Any] = {"delta": {}} if self._chat else {"text": "", "logprobs": None}
+        return self._choice(empty, "tool_calls" if self._calls else reason)
+
     def _end(self, part: Mapping[str, Any]) -> Iterator[Chunk]:
-        reason = "length" if part.get("done_reason") == "length" else "stop"
-        if self._calls:
-            reason = "tool_calls"
-        yield self._choice({"delta": {}} if self._chat else {"text": "", "logprobs": None}, reason)
+        yield self._finish("length" if part.get("done_reason") == "length" else "stop")
         prompt, said = int(part.get("prompt_eval_count", 0)), int(part.get("eval_count", 0))
         yield Chunk.of(
             {

@@ -36,11 +36,13 @@ def scripted_gguf(
     bos_token: str = "<s>",
     add_bos: bool = False,
     context_length: int = 32768,
+    ends: bool = True,
 ) -> Path:
     """Writes the GGUF at `path` (some hundred kilobytes) and returns it.
 
     `architecture`: llama, qwen2 or qwen3. `extra_tokens`: further control tokens; those of the chat template's text are
-    found. The answer ends with the template's own end of turn (`<|im_end|>`, `<|eot_id|>` …, else `</s>`).
+    found. The answer ends with the template's own end of turn (`<|im_end|>`, `<|eot_id|>` …, else `</s>`); without
+    `ends` it never does, its last piece comes over and over.
     """
     specials = _specials(chat_template, extra_tokens, bos_token)
     shown = [mark for mark in _SHOWN if mark not in specials]
@@ -68,7 +70,9 @@ def scripted_gguf(
     writer.add_add_bos_token(add_bos)
     writer.add_chat_template(chat_template)
     chain = [tokens.index(piece) for piece in script]
-    for name, values in _weights(len(tokens), [*chain, tokens.index(end)], architecture).items():
+    if ends:
+        chain.append(tokens.index(end))
+    for name, values in _weights(len(tokens), chain, architecture, loops=not ends).items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -136,15 +140,20 @@ def layer_shapes(
     return shapes
 
 
-def _weights(vocabulary: int, chain: Sequence[int], architecture: str) -> dict[str, NDArray[np.float32]]:
-    """`chain`: what is said, token by token. A state of the script is a row of random signs, all nearly orthogonal."""
+def _weights(
+    vocabulary: int, chain: Sequence[int], architecture: str, *, loops: bool
+) -> dict[str, NDArray[np.float32]]:
+    """`chain`: what is said, token by token; `loops`: the last one leads to itself.
+
+    A state of the script is a row of random signs, all nearly orthogonal.
+    """
     states = np.random.default_rng(1).choice(np.array([-1, 1], np.float32), (len(chain), WIDTH))
     embedding = np.repeat(states[:1], vocabulary, axis=0)
     head = np.zeros((vocabulary, WIDTH), np.float32)
     for state, token in enumerate(chain):
         head[token] = states[state]
-        if state + 1 < len(chain):
-            embedding[token] = states[state + 1]
+        if state + 1 < len(chain) or loops:
+            embedding[token] = states[min(state + 1, len(chain) - 1)]
     made = {"token_embd.weight": embedding, "output_norm.weight": np.ones(WIDTH, np.float32), "output.weight": head}
     shapes = layer_shapes(architecture, width=WIDTH, heads=HEADS, feed=FEED)
     layer = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
