@@ -28,6 +28,11 @@ const called = await client.chat.completions.create({ model: "tools", messages, 
 found.calls = called.choices[0].message.tool_calls.map((call) => [call.function.name, JSON.parse(call.function.arguments)]);
 found.reasoning = called.choices[0].message.reasoning_content;
 
+const asked = { model: "tools", input: "Hi", temperature: 0,
+  tools: [{ type: "function", strict: false, ...tools[0].function }] };
+const response = await client.responses.stream(asked).finalResponse();
+found.response = response.output.map((item) => item.content?.[0].text ?? JSON.parse(item.arguments));
+
 try {
   await client.chat.completions.create({ model: "nobody", messages });
 } catch (error) {

@@ -51,6 +51,8 @@ def test_openai_for_node(shim: RunningShim, tmp_path: Path) -> None:
     assert found["usage"]["total_tokens"] == found["usage"]["prompt_tokens"] + found["usage"]["completion_tokens"] > 0
     assert found["calls"] == [["get_weather", json.loads(CALL)["arguments"]]]
     assert found["reasoning"].strip() == THOUGHT
+    thought, arguments = found["response"]
+    assert (thought.strip(), arguments) == (THOUGHT, json.loads(CALL)["arguments"])
     assert found["error"] == {"status": 404, "code": "model_not_found", "type": "NotFoundError"}
     assert found["pieces"] == 2
     assert found["after"]

@@ -129,8 +129,8 @@ class Runtime(Protocol):
         ...
 
     async def forward(self, model: str, path: str, body: Body) -> AsyncGenerator[bytes, None]:
-        """POST as it is to the runtime's own `path` (/v1/responses, /v1/messages): the answer's bytes. Raises
-        NotSupportedError where the runtime has no such door."""
+        """POST as it is to the runtime's own `path` (/v1/responses, /v1/messages, and the doors below them that count
+        tokens): the answer's bytes. Raises NotSupportedError where the runtime has no such door."""
         ...
 
     async def load(self, model: str, keep_alive: float | None = None) -> None:

@@ -113,8 +113,9 @@ def test_a_response_is_bound_and_parsed(client: openai.OpenAI) -> None:
     whole = client.responses.parse(model="city", input="Hi", text_format=City)
     _, final = streamed(client, model="city", text_format=City)
     assert whole.output_parsed == final.output_parsed == City(city="比奇堡", days=3)
-    bound = client.responses.create(model="plain", input="Hi", text={"format": {"type": "json_object"}})
-    assert isinstance(json.loads(bound.output_text), dict)
+    wanted: Any = {"type": "json_schema", "name": "one", "schema": {"enum": ["yes"]}}
+    bound = client.responses.create(model="plain", input="Hi", text={"format": wanted})
+    assert json.loads(bound.output_text) == "yes"
 
 
 def test_a_response_that_is_cut_says_so(client: openai.OpenAI) -> None:
@@ -133,14 +134,14 @@ def test_the_tool_that_must_be_called_is(client: openai.OpenAI, path: str) -> No
     if path == "/v1/responses":
         choice: Any = {"type": "function", "name": "other"}
         answer = client.responses.create(
-            model="tools", input="Hi", tools=[*TOOLS, other], tool_choice=choice, max_output_tokens=200
+            model="tools", input="Hi", tools=[*TOOLS, other], tool_choice=choice, max_output_tokens=200, temperature=0
         )
         names = [item.name for item in answer.output if item.type == "function_call"]
     else:
         tools: Any = [TOOL, {"type": "function", "function": {"name": "other", "parameters": {"type": "object"}}}]
         forced: Any = {"type": "function", "function": {"name": "other"}}
         found = client.chat.completions.create(
-            model="tools", messages=HI, tools=tools, tool_choice=forced, max_tokens=200
+            model="tools", messages=HI, tools=tools, tool_choice=forced, max_tokens=200, temperature=0
         )
         names = [call.function.name for call in found.choices[0].message.tool_calls or ()]  # type: ignore[union-attr]
     assert set(names) == {"other"}
