@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.protocol import Runtime
 from conch_ollama.server.as_text import Render
-from conch_ollama.server.door import Door
+from conch_ollama.server.door import Door, Endpoint
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.responses import failed, refused
 from conch_ollama.server.schemas.documents import document
@@ -56,14 +57,28 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime], *, render: Ren
         redirect_slashes=False,
     )
     app.state.shim = shim
-    for name in ROUTES:
-        app.include_router(importlib.import_module(f"conch_ollama.server.routes.{name}").router)
+    routers = [importlib.import_module(f"conch_ollama.server.routes.{name}").router for name in ROUTES]
+    for router in routers:
+        app.include_router(router)
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(ConchError, _fail)
-    app.add_middleware(Door, shim=shim)
+    app.add_exception_handler(Exception, _fail)
+    # Before all of the framework's own layers: most requests never get to them.
+    app.middleware_stack = Door(app.build_middleware_stack(), shim, _straight(routers))
     app.openapi = _documented(app)  # type: ignore[method-assign]
     return app
+
+
+def _straight(routers: Iterable[APIRouter]) -> dict[tuple[str, str], Endpoint]:
+    """The endpoints of paths without parameters: each takes the request and makes the response itself."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return {
+        (method, route.path): route.endpoint
+        for route in routes
+        if "{" not in route.path
+        for method in route.methods or ()
+    }
 
 
 def _documented(app: FastAPI) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conch_ollama.server.errors import Refusal
+from conch_ollama.server.visitors import raw_body
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -63,12 +64,12 @@ def _finite(text: str) -> float:
     return value
 
 
-async def read_body(request: Request, model: type[Model], depth: int) -> dict[str, Any]:
+def read_body(request: Request, model: type[Model], depth: int) -> dict[str, Any]:
     """The request's JSON, checked against `model`: the object as it came, unknown fields kept.
 
     A body is read as JSON whatever Content-Type says: curl's users leave it out.
     """
-    return validated(parse_object(await request.body(), depth), model)
+    return validated(parse_object(raw_body(request), depth), model)
 
 
 def validated(body: dict[str, Any], model: type[Model]) -> dict[str, Any]:

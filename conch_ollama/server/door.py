@@ -10,8 +10,11 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conch_ollama.server.access import ANYONE
@@ -29,9 +32,10 @@ from conch_ollama.server.rates import Rates
 from conch_ollama.server.responses import failed
 from conch_ollama.server.routes import docs
 from conch_ollama.server.shim import Shim
-from conch_ollama.server.visitors import KEY, Visitor
+from conch_ollama.server.visitors import BODY, KEY, Visitor
 
 log = logging.getLogger(__name__)
+Endpoint = Callable[[Request], Awaitable[Response]]
 _ID = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
 #: What tells nothing about models or callers, and so needs no key.
 _OPEN = frozenset({"/", "/health", "/ready", "/openapi.json"}) | docs.PATHS
@@ -46,10 +50,12 @@ class _HungUp(Exception):  # noqa: N818 - nobody's error
 
 
 class Door:
-    """Lets requests in or refuses them."""
+    """Lets requests in or refuses them. `straight`: (method, path) -> endpoint, for those that need no framework on
+    the way, which costs more than all that the door does."""
 
-    def __init__(self, app: ASGIApp, shim: Shim) -> None:
+    def __init__(self, app: ASGIApp, shim: Shim, straight: Mapping[tuple[str, str], Endpoint]) -> None:
         self._app = app
+        self._straight = straight
         self._shim = shim
         self._rates = Rates()
 
@@ -90,7 +96,13 @@ class _Visit:
             if await self._answered_preflight():
                 return
             await self._let_in()
-            await self._door._app(scope, await self._whole_body(), self._send)
+            scope[BODY] = await self._whole_body()
+            endpoint = self._door._straight.get((scope["method"], scope["path"]))
+            if endpoint is None:
+                await self._door._app(scope, self._receive, self._send)
+            else:
+                response = await endpoint(Request(scope))
+                await response(scope, self._receive, self._send)
         except _HungUp:
             pass
         except Exception as err:  # the border: ours are translated, others logged
@@ -153,13 +165,13 @@ class _Visit:
             raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
         self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
 
-    async def _whole_body(self) -> Receive:
+    async def _whole_body(self) -> bytes:
         """The body read to its end. Raises Refusal for one that is too large (413) or too slow (408), _HungUp for half
         of one."""
         limits = self._shim.settings.limits
         length = self._text(b"content-length")
         if length is None and b"transfer-encoding" not in self._headers:
-            return self._receive
+            return b""
         if length is not None and length.isdigit() and int(length) > limits.body_bytes:
             await self._drain(limits.body_s)
             raise _too_large(limits.body_bytes)
@@ -175,7 +187,7 @@ class _Visit:
                         await self._drain(limits.body_s)
                         raise _too_large(limits.body_bytes)
                     if not message.get("more_body"):
-                        return _replay(b"".join(pieces), self._receive)
+                        return b"".join(pieces)
         except TimeoutError as err:
             self._extra.append((b"connection", b"close"))
             raise Refusal(408, f"The body did not come within {limits.body_s:g} s.", "timeout") from err
@@ -228,17 +240,3 @@ class _Visit:
 
 def _too_large(limit: int) -> Refusal:
     return Refusal(413, f"The body is larger than {limit} bytes.", "body_too_large")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Gives the body once, then what comes: the client's hanging up."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if not given:
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await receive()
-
-    return replay

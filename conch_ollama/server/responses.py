@@ -57,7 +57,11 @@ def failed(scope: Scope, err: Exception) -> tuple[Refusal, JSONAnswer]:
 
 
 class Watched(Response):
-    """Does its work in `work`, which is cancelled when the client hangs up."""
+    """Does its work in `work`, which is cancelled when the client hangs up.
+
+    `work` is a task of its own: what wakes it for each token then has only its own few frames to go through, not those
+    of all layers that the request came by. These wait for the client's end meanwhile.
+    """
 
     def __init__(self) -> None:
         self._gone = False
@@ -68,24 +72,31 @@ class Watched(Response):
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        watch = asyncio.create_task(self._watch(receive, task))
+        outer = asyncio.current_task()
+        assert outer is not None  # noqa: S101 - a coroutine runs in a task
+        work = asyncio.create_task(self.work(scope, send))
+
+        def wake(ended: asyncio.Task[None]) -> None:
+            # Nothing else does: `receive` tells of the client's end and of an answer that has been sent.
+            if ended.cancelled() or ended.exception() is not None or not self._done:
+                outer.cancel()
+
+        work.add_done_callback(wake)
         try:
-            await self.work(scope, send)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self._gone = self._gone or not self._done
+        except asyncio.CancelledError:
+            if work.done():
+                outer.uncancel()
+        work.remove_done_callback(wake)
+        if not self._done:
+            work.cancel()
+        try:
+            await work
         except asyncio.CancelledError:
             if not self._gone:
                 raise
-            task.uncancel()
-        finally:
-            watch.cancel()
-
-    async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not self._done:
-            self._gone = True
-            task.cancel()
 
 
 class WholeAnswer(Watched):
@@ -135,17 +146,17 @@ class StreamedAnswer(Watched):
         self._started = False
         self._spoke = 0.0
         self._sending: float | None = None
+        self._speaking: asyncio.Task[None] | None = None
         self._head = {"content-type": media_type, "cache-control": "no-cache", "x-accel-buffering": "no"}
         self._head.update(headers or {})
 
     async def work(self, scope: Scope, send: Send) -> None:
         self._send = send
-        loop = asyncio.get_running_loop()
-        self._time = loop.time
-        self._spoke = loop.time()
+        self._loop = asyncio.get_running_loop()
+        self._spoke = self._loop.time()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        awake = asyncio.create_task(self._keep_awake(task))
+        self._look_later(task)
         try:
             await self._produce(self.write)
         except asyncio.CancelledError:
@@ -165,7 +176,9 @@ class StreamedAnswer(Watched):
                 return
             await self.write(self._failure(refusal))
         finally:
-            awake.cancel()
+            self._timer.cancel()
+            if self._speaking is not None:  # a comment must not come after the end
+                self._speaking.cancel()
         self._done = True
         await self._start()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -180,22 +193,24 @@ class StreamedAnswer(Watched):
         """Send a piece; waits while the client is slower than the model."""
         if not self._started:
             await self._start()
-        self._spoke = self._sending = self._time()
+        self._spoke = self._sending = self._loop.time()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._sending = None
 
-    async def _keep_awake(self, task: asyncio.Task[Any]) -> None:
-        step = min(self._quiet_s, self._stuck_s)
-        while True:
-            await asyncio.sleep(step)
-            now = self._time()
-            if self._sending is not None:
-                if now - self._sending >= self._stuck_s:
-                    self._gone = True
-                    task.cancel()
-                    return
-            elif self._comment is not None and now - self._spoke >= self._quiet_s * 0.9:
-                await self.write(self._comment)
+    def _look_later(self, task: asyncio.Task[Any]) -> None:
+        self._timer = self._loop.call_later(min(self._quiet_s, self._stuck_s), self._look, task)
+
+    def _look(self, task: asyncio.Task[Any]) -> None:
+        """Cut off who takes nothing, keep awake who hears nothing."""
+        now = self._loop.time()
+        if self._sending is not None:
+            if now - self._sending >= self._stuck_s:
+                self._gone = True
+                task.cancel()
+                return
+        elif self._comment is not None and now - self._spoke >= self._quiet_s * 0.9:
+            self._speaking = self._loop.create_task(self.write(self._comment))
+        self._look_later(task)
 
 
 async def _nothing() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the door found out about a request, for the routes: who, from where, under which id."""
+"""What the door found out about a request, for the routes: who, from where, under which id, and what it brought."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from conch_ollama.server.errors import Refusal
 
 KEY = "conch.visitor"
+BODY = "conch.body"
 
 
 @dataclass
@@ -42,4 +43,10 @@ class Visitor:
 def visitor_of(request: Request) -> Visitor:
     """Who sent this request."""
     found: Visitor = request.scope[KEY]
+    return found
+
+
+def raw_body(request: Request) -> bytes:
+    """What the request brought, which the door has read to its end."""
+    found: bytes = request.scope[BODY]
     return found

@@ -31,7 +31,7 @@ _FAULTS = {500: "The rating can't be kept, or the shim has a fault.", 507: "No s
 async def feedback(request: Request) -> Response:
     """Rate an answer by its `id`, soon after it was given."""
     shim = shim_of(request)
-    given = await read_body(request, FeedbackRequest, shim.settings.limits.json_depth)
+    given = read_body(request, FeedbackRequest, shim.settings.limits.json_depth)
     if shim.settings.feedback is None:
         raise Refusal(501, "Ratings are not kept here; start `conch serve` with --feedback FILE.", "not_supported")
     caller = visitor_of(request).caller.name

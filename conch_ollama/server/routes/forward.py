@@ -55,7 +55,7 @@ async def count_tokens(request: Request) -> Response:
 
 async def _passed_on(request: Request, model: type[BaseModel]) -> Response:
     shim = shim_of(request)
-    body = await read_body(request, model, shim.settings.limits.json_depth)
+    body = read_body(request, model, shim.settings.limits.json_depth)
     path = request.url.path
     cap, limit = shim.settings.limits.max_tokens, _LIMITS.get(path)
     if cap is not None and limit is not None:

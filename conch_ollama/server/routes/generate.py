@@ -17,6 +17,7 @@ from conch_ollama.server.responses import WholeAnswer
 from conch_ollama.server.schemas.documents import answers, body_of, object_with, parameters
 from conch_ollama.server.schemas.openai import GenerateRequest
 from conch_ollama.server.shim import shim_of
+from conch_ollama.server.visitors import raw_body
 from conch_ollama.server.whole import whole
 
 router = APIRouter(tags=["generate"])
@@ -49,7 +50,7 @@ async def generate_post(request: Request) -> Response:
     counts where the body does not say it."""
     body: dict[str, Any] = {}
     texts = dict(request.query_params)
-    raw = await request.body()
+    raw = raw_body(request)
     kind = request.headers.get("content-type", "")
     if kind.startswith("text/plain"):
         body["prompt"] = raw.decode("utf-8", "replace")

@@ -39,7 +39,7 @@ def _documented(**properties: str) -> dict[int | str, Any]:
 async def chat(request: Request) -> Response:
     """Answer a conversation, as a stream unless `stream` is false."""
     shim = shim_of(request)
-    given = await read_body(request, OllamaChatRequest, shim.settings.limits.json_depth)
+    given = read_body(request, OllamaChatRequest, shim.settings.limits.json_depth)
     if not given.get("messages"):
         return await loaded(request, given, chat=True)
     job = await job_for(request, "chat", chat_body(given), "api.chat")
@@ -54,7 +54,7 @@ async def chat(request: Request) -> Response:
 async def generate(request: Request) -> Response:
     """Answer one prompt, as a stream unless `stream` is false."""
     shim = shim_of(request)
-    given = await read_body(request, OllamaGenerateRequest, shim.settings.limits.json_depth)
+    given = read_body(request, OllamaGenerateRequest, shim.settings.limits.json_depth)
     if not given.get("prompt") and not given.get("suffix"):
         return await loaded(request, given, chat=False)
     kind, body = generate_body(given)
@@ -74,7 +74,7 @@ async def generate(request: Request) -> Response:
 async def embed_texts(request: Request) -> Response:
     """One vector for each input."""
     shim = shim_of(request)
-    given = await read_body(request, OllamaEmbedRequest, shim.settings.limits.json_depth)
+    given = read_body(request, OllamaEmbedRequest, shim.settings.limits.json_depth)
     job = await job_for(request, "embed", given, "api.embed")
     inputs = [given["input"]] if isinstance(given["input"], str) else given["input"]
     options = {key: given[key] for key in ("dimensions", "keep_alive") if given.get(key) is not None}
@@ -102,7 +102,7 @@ async def embed_texts(request: Request) -> Response:
 async def embeddings(request: Request) -> Response:
     """The old door: one prompt, one vector."""
     shim = shim_of(request)
-    given = await read_body(request, OllamaEmbeddingsRequest, shim.settings.limits.json_depth)
+    given = read_body(request, OllamaEmbeddingsRequest, shim.settings.limits.json_depth)
     job = await job_for(request, "embed", given, "api.embeddings")
     options = {"truncate": True, **({"keep_alive": given["keep_alive"]} if given.get("keep_alive") is not None else {})}
 

@@ -14,7 +14,7 @@ from conch_ollama.server.responses import JSONAnswer
 from conch_ollama.server.schemas.documents import answers, body_of, object_with
 from conch_ollama.server.schemas.ollama import OllamaShowRequest
 from conch_ollama.server.shim import shim_of
-from conch_ollama.server.visitors import visitor_of
+from conch_ollama.server.visitors import raw_body, visitor_of
 
 router = APIRouter(tags=["Ollama"])
 #: The version whose dialect is spoken; clients read features from it.
@@ -70,7 +70,7 @@ async def ps(request: Request) -> Response:
 )
 async def show(request: Request) -> Response:
     """What is known of one model."""
-    given = await read_body(request, OllamaShowRequest, shim_of(request).settings.limits.json_depth)
+    given = read_body(request, OllamaShowRequest, shim_of(request).settings.limits.json_depth)
     name = given.get("model") or given.get("name")
     if not name:
         raise Refusal(400, "model is required")
@@ -81,7 +81,7 @@ async def show(request: Request) -> Response:
 async def _not_here(request: Request) -> Response:
     what = request.url.path.removeprefix("/api/").partition("/")[0]
     try:
-        given = parse_object(await request.body(), shim_of(request).settings.limits.json_depth)
+        given = parse_object(raw_body(request), shim_of(request).settings.limits.json_depth)
     except Refusal:  # a blob, or nothing
         given = {}
     model = given.get("model") or given.get("name") or given.get("source") or ""

@@ -40,7 +40,7 @@ _LIST = object_with(object="string", data="array")
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation, whole or as a stream."""
     shim = shim_of(request)
-    body = await read_body(request, ChatRequest, shim.settings.limits.json_depth)
+    body = read_body(request, ChatRequest, shim.settings.limits.json_depth)
     return _answer(shim, await job_for(request, "chat", body, "chat.completions"), body)
 
 
@@ -53,7 +53,7 @@ async def chat_completions(request: Request) -> Response:
 async def completions(request: Request) -> Response:
     """Go on with a text, whole or as a stream."""
     shim = shim_of(request)
-    body = await read_body(request, CompletionRequest, shim.settings.limits.json_depth)
+    body = read_body(request, CompletionRequest, shim.settings.limits.json_depth)
     prompts = _prompts(body["prompt"])
     if body.get("stream") or len(prompts) == 1:
         job = await job_for(request, "complete", {**body, "prompt": only_one(prompts)}, "completions")
@@ -123,7 +123,7 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
 async def embeddings(request: Request) -> Response:
     """One vector for each input, as numbers or as base64 of little-endian float32."""
     shim = shim_of(request)
-    body = await read_body(request, EmbeddingRequest, shim.settings.limits.json_depth)
+    body = read_body(request, EmbeddingRequest, shim.settings.limits.json_depth)
     job = await job_for(request, "embed", body, "embeddings")
     given = body["input"]
     several = isinstance(given, list) and not isinstance(given[0], int)
