@@ -7,11 +7,14 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from conch_ollama.server.slice import shorten_slice
+
 T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, in that loop."""
+    """`asyncio.run`, in that loop, whose thread does not wait long for a processor."""
+    shorten_slice()
     try:
         import uvloop
     except ImportError:
