@@ -8,10 +8,10 @@ is a Line's business. For the world outside there is httpx.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections import deque
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httptools
@@ -128,10 +128,14 @@ class LoopbackAnswer(asyncio.Protocol):
             pieces.append(piece)
         return b"".join(pieces)
 
-    def close(self) -> None:
-        """Drop the connection at once."""
+    def drop(self) -> None:
+        """End the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def close(self) -> None:
+        """End the connection at once; the next one is opened."""
+        self.drop()
         self._line.prepare()
 
 
@@ -145,16 +149,17 @@ async def ask(address: str, key: str, method: str, path: str, body: bytes = b"")
 class Line:
     """The way to one worker, with a connection opened ahead for the next question.
 
-    That saves the handshake and the server's taking it up, while questions come at least every few seconds: it is
-    opened when an answer has ended, and the server closes it when nothing has come for five seconds.
+    That saves the handshake, the making of a transport and the server's taking it up, while questions come at least
+    every few seconds: it is opened when an answer has ended, and the server closes it when nothing has come for five
+    seconds.
     """
 
     def __init__(self, address: str, key: str) -> None:
         place = urlsplit(address)
         self._at = (place.hostname or "", place.port or 80)
         self._head = f"Host: {place.netloc}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-        self._ahead: socket.socket | None = None
-        self._opened = 0.0
+        self._ahead: _Ahead | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._closed = False
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> LoopbackAnswer:
@@ -172,63 +177,87 @@ class Line:
         return answer
 
     async def _sent(self, data: bytes) -> LoopbackAnswer:
-        """A connection over which `data` is on its way. It is sent before the loop makes its transport of the socket,
-        which takes longer than the sending: meanwhile the server works."""
-        loop = asyncio.get_running_loop()
-        made = self._taken()
+        """A connection over which `data` is on its way. Where none is open, it is sent before the loop makes its
+        transport of the socket, which takes longer than the sending: meanwhile the server works."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            if ahead.open():
+                ahead.answer.send(data)
+                return ahead.answer
+            ahead.close()
+        made = self._socket()
         try:
-            if made is None:
-                made = self._socket()
-                await loop.sock_connect(made, self._at)
             try:
                 sent = made.send(data)
             except BlockingIOError:
                 sent = 0
-            _, answer = await loop.create_connection(lambda: LoopbackAnswer(self), sock=made)
+            answer = await self._taken_up(made)
         except BaseException:
-            if made is not None:
-                made.close()
+            made.close()
             raise
         if sent < len(data):
             answer.send(data[sent:])
         return answer
 
     def _socket(self) -> socket.socket:
+        """A connection, which on loopback is there at once or not at all."""
         made = socket.socket(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET, socket.SOCK_STREAM)
         made.setblocking(False)
+        made.connect_ex(self._at)
         return made
+
+    async def _taken_up(self, made: socket.socket) -> LoopbackAnswer:
+        _, answer = await asyncio.get_running_loop().create_connection(lambda: LoopbackAnswer(self), sock=made)
+        return answer
 
     def prepare(self) -> None:
         """Open the connection of the next question, unless there is one."""
-        if self._closed or (self._ahead is not None and time.monotonic() - self._opened < _AHEAD_S):
+        if self._closed or self._opening is not None or (self._ahead is not None and self._ahead.open()):
             return
         self._drop()
-        with contextlib.suppress(OSError):  # no descriptor is left
-            self._ahead, self._opened = self._socket(), time.monotonic()
-            # On loopback it is there at once, or it is not used.
-            self._ahead.connect_ex(self._at)
+        self._opening = asyncio.get_running_loop().create_task(self._open())
 
-    def _taken(self) -> socket.socket | None:
-        """The connection opened ahead if it is open still."""
-        made, self._ahead = self._ahead, None
-        if made is None:
-            return None
+    async def _open(self) -> None:
         try:
-            if time.monotonic() - self._opened < _AHEAD_S:
-                made.recv(1, socket.MSG_PEEK)  # nothing has been said, so this tells the end of it
-        except BlockingIOError:
-            return made
-        except OSError:
+            made = self._socket()
+            self._ahead = _Ahead(made, await self._taken_up(made), time.monotonic())
+        except OSError:  # nobody is there, or no descriptor is left
             pass
-        made.close()
-        return None
+        finally:
+            self._opening = None
+        if self._closed:
+            self._drop()
 
     def _drop(self) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.close()
 
     def close(self) -> None:
         """Open nothing ahead any more."""
         self._closed = True
         self._drop()
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """A connection that nothing has been asked through, and when it was opened."""
+
+    made: socket.socket
+    answer: LoopbackAnswer
+    opened: float
+
+    def open(self) -> bool:
+        """Whether it still is, also where the loop has not come to see its end."""
+        if time.monotonic() - self.opened >= _AHEAD_S:
+            return False
+        try:
+            self.made.recv(1, socket.MSG_PEEK)  # nothing has been said, so this tells the end of it
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        self.answer.drop()
