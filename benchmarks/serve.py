@@ -32,6 +32,8 @@ from tests.parts.ports import free_port
 from tests.parts.smollm2 import smollm2_gguf
 
 CONTEXT, SLOTS, TOKENS = 512, 32, 64
+#: llama.cpp's threads go on looking for work for a while, which would be the next one's time.
+PAUSE_S = 0.2
 SEEDS = """
 import sys, time, torch
 from transformers import AutoModelForCausalLM
@@ -98,7 +100,9 @@ def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
                 ours: list[Load] = []
                 theirs: list[Load] = []
                 for _ in range(runs + 1):
+                    time.sleep(PAUSE_S)
                     theirs.append(asyncio.run(load(direct, ALIAS, count, tokens=tokens, key=worker.key)))
+                    time.sleep(PAUSE_S)
                     ours.append(asyncio.run(load(shim, "bench", count, tokens=tokens)))
                 for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
                     print(_row(count, name, found))

@@ -37,7 +37,9 @@ class PatientProtocol(HttpToolsProtocol):
     _again = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_WithHeads(transport, self.loop))  # type: ignore[arg-type]
+        # uvloop by itself sends together what is written within one turn.
+        held = transport if type(transport).__module__.startswith("uvloop") else _WithHeads(transport, self.loop)
+        super().connection_made(held)  # type: ignore[arg-type]
         self._deadline = self.loop.call_later(HEAD_S, self._too_late)
 
     def data_received(self, data: bytes) -> None:

@@ -43,7 +43,7 @@ class Rewriter:
         self._reasoning = None if reasoning_field == "reasoning_content" else json.dumps(reasoning_field).encode()
         self._rename: tuple[bytes, bytes] | None = None
         self._first: dict[str, Any] | None = None
-        self._created = b""
+        self._created = self._stamp = b""
         self._plain = False
         self._said: dict[int, int] = {}
 
@@ -64,6 +64,7 @@ class Rewriter:
     def _begin(self, chunk: Chunk) -> None:
         self._first = data = chunk.data
         self._created = str(int(data.get("created") or 0)).encode()
+        self._stamp = b'"created":' + self._created
         self._plain = data.get("object") == "text_completion"
         found = _MODEL.search(chunk.raw)
         if found is not None and data.get("model") != self._model:
@@ -72,8 +73,7 @@ class Rewriter:
     def _fitted(self, raw: bytes) -> bytes:
         if self._rename is not None:
             raw = raw.replace(*self._rename, 1)
-        found = _CREATED.search(raw)
-        if found is not None and found[1] != self._created:
+        if self._stamp not in raw and (found := _CREATED.search(raw)) is not None:
             raw = raw[: found.start(1)] + self._created + raw[found.end(1) :]
         if self._reasoning is not None and b'"reasoning_content":' in raw:
             raw = raw.replace(b'"reasoning_content":', self._reasoning + b":")
