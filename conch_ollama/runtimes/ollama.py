@@ -162,9 +162,15 @@ class OllamaRuntime:
 
     async def _answer(self, path: str, request: Mapping[str, Any], answer: OllamaAnswer) -> AsyncGenerator[Chunk, None]:
         async with self._door.post(path, request) as pieces:
-            async for line in lines(pieces):
-                for chunk in answer.chunks(line):
-                    yield chunk
+            told = lines(pieces)
+            async for line in told:
+                try:
+                    for chunk in answer.chunks(line):
+                        yield chunk
+                except NotSupportedError:
+                    async for _ in told:  # Ollama may lose the place of who hangs up, for whoever comes next
+                        pass
+                    raise
         if not answer.ended:  # a connection that broke has raised already
             for chunk in answer.cut_off():
                 yield chunk
