@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from conch_ollama.runtimes.protocol import compact
+
 
 class Answer(Protocol):
     """What the pieces of one answer become: `feed` each, then `end`. Raise what llama.cpp says went wrong."""
@@ -53,9 +55,4 @@ class Whole:
         return b""
 
     def end(self) -> bytes:
-        return b"" if self._change is None else written(self._change(json.loads(b"".join(self._pieces))))
-
-
-def written(data: Mapping[str, Any]) -> bytes:
-    """JSON in UTF-8. Half a surrogate pair can't be in it: llama.cpp answers no request that holds one."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+        return b"" if self._change is None else compact(self._change(json.loads(b"".join(self._pieces))))

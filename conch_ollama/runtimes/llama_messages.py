@@ -9,7 +9,8 @@ import json
 from typing import Any
 
 from conch_ollama.runtimes.llama_errors import refusal
-from conch_ollama.runtimes.llama_events import Stream, written
+from conch_ollama.runtimes.llama_events import Stream
+from conch_ollama.runtimes.protocol import compact
 
 #: What a block of these kinds begins with besides what llama.cpp gives it.
 _BEGINS: dict[str, dict[str, Any]] = {"tool_use": {"input": {}}, "thinking": {"signature": ""}}
@@ -54,4 +55,4 @@ class MessageStream(Stream):
                 raise refusal(200, b'{"error":%b}' % data)
             case _:
                 return event + b"\n\n"
-        return b"%b\ndata: %b\n\n" % (head, written(told))
+        return b"%b\ndata: %b\n\n" % (head, compact(told))

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conch_ollama.runtimes.llama_errors import refusal
-from conch_ollama.runtimes.llama_events import Stream, written
+from conch_ollama.runtimes.llama_events import Stream
+from conch_ollama.runtimes.protocol import compact
 
 _DELTA = re.compile(rb'"delta":"((?:[^"\\]|\\.)*)"')
 _ID = b'"item_id":"'
@@ -125,7 +126,7 @@ class ResponseStream(Stream):
     def _event(self, kind: str, data: Mapping[str, Any]) -> bytes:
         numbered = {"type": kind, **data, "sequence_number": self._count}
         self._count += 1
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), written(numbered))
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), compact(numbered))
 
     def _delta(self, head: bytes, data: bytes) -> bytes:
         start = data.index(_ID) + len(_ID)
@@ -140,7 +141,7 @@ class ResponseStream(Stream):
         name, field_name, places = _KINDS[item["type"]]
         index = len(self._items)
         place = {"output_index": index, **places}
-        self._items[item["id"].encode()] = _Item(index, item, b"," + written(place)[1:-1])
+        self._items[item["id"].encode()] = _Item(index, item, b"," + compact(place)[1:-1])
         out = self._event("response.output_item.added", {"output_index": index, "item": item})
         if field_name == "text":
             out += self._part("added", item["id"], index, _part(name, ""))

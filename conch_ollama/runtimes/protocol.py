@@ -17,6 +17,11 @@ Body = Mapping[str, Any]
 CAPABILITIES = ("completion", "tools", "insert", "vision", "embedding", "thinking")
 
 
+def compact(value: Any) -> bytes:
+    """JSON as it goes over the wire. Raises UnicodeError for half a surrogate pair, which no parsed request holds."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 @dataclass(frozen=True)
 class Chunk:
     """One event of a stream: the JSON object of a `chat.completion.chunk` or `text_completion`, as UTF-8 text.
@@ -29,7 +34,7 @@ class Chunk:
     @classmethod
     def of(cls, data: Body) -> Chunk:
         """A chunk that a runtime makes itself."""
-        return cls(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+        return cls(compact(data))
 
     @cached_property
     def data(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Until the first byte an error has its own status; later it is an event of the st
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from conch_ollama.runtimes.protocol import compact
 from conch_ollama.server.access import ANYONE
 from conch_ollama.server.errors import Refusal, ending, error_body, error_headers, refusal_of
 from conch_ollama.server.visitors import KEY, Visitor
@@ -29,7 +29,7 @@ class JSONAnswer(Response):
     media_type = JSON
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        return compact(content)
 
 
 def refused(scope: Scope, refusal: Refusal) -> JSONAnswer:

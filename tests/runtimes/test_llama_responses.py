@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from conch_ollama.errors import RuntimeFailedError
-from conch_ollama.runtimes.llama_events import written
 from conch_ollama.runtimes.llama_responses import Frame, ResponseStream
+from conch_ollama.runtimes.protocol import compact
 
 FRAME = Frame("海螺", {"temperature": 0.5, "tools": [{"type": "function", "name": "f"}], "metadata": None}, 9, 99, 5)
 THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
@@ -18,7 +18,7 @@ CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "f",
 
 
 def sse(kind: str, **data: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), written({"type": kind, **data}))
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), compact({"type": kind, **data}))
 
 
 def added(item: dict[str, Any]) -> bytes:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.runtimes.protocol import Chunk, compact
 from conch_ollama.server.dialects.logprobs import ollama_logprobs
-from conch_ollama.server.dialects.openai import Choice, compact
+from conch_ollama.server.dialects.openai import Choice
 
 _NS = 1_000_000_000
 

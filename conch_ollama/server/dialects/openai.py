@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.runtimes.protocol import Chunk, compact
 from conch_ollama.server.dialects.logprobs import plain_logprobs
 
 _CREATED = re.compile(rb'"created": ?(\d+)')
@@ -18,11 +18,6 @@ _MODEL = re.compile(rb'"model": ?"(?:[^"\\]|\\.)*"')
 DONE = b"data: [DONE]\n\n"
 #: What may stand beside `choices` in a whole answer, besides the fields that every answer has.
 _EXTRAS = ("system_fingerprint", "service_tier", "timings", "__verbose")
-
-
-def compact(value: Any) -> bytes:
-    """JSON as it goes over the wire."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def event(raw: bytes) -> bytes:

@@ -10,9 +10,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from conch_ollama.runtimes.protocol import compact
 from conch_ollama.server.answering import Job, forward
 from conch_ollama.server.bodies import read_body
-from conch_ollama.server.dialects.openai import compact, event
+from conch_ollama.server.dialects.openai import event
 from conch_ollama.server.errors import Refusal, openai_error
 from conch_ollama.server.jobs import job_for
 from conch_ollama.server.responses import JSON, StreamedAnswer, Write

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
-from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.runtimes.protocol import Chunk, compact
 from conch_ollama.server.answering import Job, answer, embed
 from conch_ollama.server.bodies import read_body
-from conch_ollama.server.dialects.openai import DONE, Rewriter, compact, event
+from conch_ollama.server.dialects.openai import DONE, Rewriter, event
 from conch_ollama.server.errors import openai_error
 from conch_ollama.server.jobs import find_model, job_for, only_one
 from conch_ollama.server.responses import JSONAnswer, StreamedAnswer, WholeAnswer, Write
