@@ -51,14 +51,13 @@ async def whole(worker: Worker, path: str, request: bytes) -> bytes:
         answer = await begun(worker, path, request)
     except loopback.NotListeningError as err:
         raise await broken_off(worker, err) from err
+    found = []
     try:
-        found = await answer.read()
-    except loopback.BrokenAnswerError as err:
-        raise await broken_off(worker, err) from err
+        while (part := await piece(worker, answer)) is not None:
+            found.append(part)
     finally:
         answer.close()
-    worker.heard = time.monotonic()
-    return found
+    return b"".join(found)
 
 
 async def _renders(worker: Worker, request: bytes) -> bool:

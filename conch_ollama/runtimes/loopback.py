@@ -8,6 +8,7 @@ is a Line's business. For the world outside there is httpx.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections import deque
@@ -158,7 +159,7 @@ class Line:
         place = urlsplit(address)
         self._at = (place.hostname or "", place.port or 80)
         self._head = f"Host: {place.netloc}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-        self._ahead: _Ahead | None = None
+        self._ahead: _Connection | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -177,38 +178,34 @@ class Line:
         return answer
 
     async def _sent(self, data: bytes) -> LoopbackAnswer:
-        """A connection over which `data` is on its way. Where none is open, it is sent before the loop makes its
-        transport of the socket, which takes longer than the sending: meanwhile the server works."""
+        """A connection over which `data` is on its way."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             if ahead.open():
                 ahead.answer.send(data)
                 return ahead.answer
             ahead.close()
-        made = self._socket()
+        return (await self._connected(data)).answer
+
+    async def _connected(self, data: bytes = b"") -> _Connection:
+        """A new connection, which on loopback is there at once or not at all. `data` is sent before the loop makes its
+        transport of the socket, which takes longer than the sending: meanwhile the server works."""
+        made = socket.socket(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET, socket.SOCK_STREAM)
+        sent = 0
         try:
-            try:
-                sent = made.send(data)
-            except BlockingIOError:
-                sent = 0
-            answer = await self._taken_up(made)
+            made.setblocking(False)
+            made.connect_ex(self._at)
+            if data:
+                with contextlib.suppress(BlockingIOError):
+                    sent = made.send(data)
+            loop = asyncio.get_running_loop()
+            _, answer = await loop.create_connection(lambda: LoopbackAnswer(self), sock=made)
         except BaseException:
             made.close()
             raise
         if sent < len(data):
             answer.send(data[sent:])
-        return answer
-
-    def _socket(self) -> socket.socket:
-        """A connection, which on loopback is there at once or not at all."""
-        made = socket.socket(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET, socket.SOCK_STREAM)
-        made.setblocking(False)
-        made.connect_ex(self._at)
-        return made
-
-    async def _taken_up(self, made: socket.socket) -> LoopbackAnswer:
-        _, answer = await asyncio.get_running_loop().create_connection(lambda: LoopbackAnswer(self), sock=made)
-        return answer
+        return _Connection(made, answer, time.monotonic())
 
     def prepare(self) -> None:
         """Open the connection of the next question, unless there is one."""
@@ -219,8 +216,7 @@ class Line:
 
     async def _open(self) -> None:
         try:
-            made = self._socket()
-            self._ahead = _Ahead(made, await self._taken_up(made), time.monotonic())
+            self._ahead = await self._connected()
         except OSError:  # nobody is there, or no descriptor is left
             pass
         finally:
@@ -240,15 +236,15 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Ahead:
-    """A connection that nothing has been asked through, and when it was opened."""
+class _Connection:
+    """A connection and when it was opened."""
 
     made: socket.socket
     answer: LoopbackAnswer
     opened: float
 
     def open(self) -> bool:
-        """Whether it still is, also where the loop has not come to see its end."""
+        """Whether it still is while nothing has been asked, also where the loop has not come to see its end."""
         if time.monotonic() - self.opened >= _AHEAD_S:
             return False
         try:
