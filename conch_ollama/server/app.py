@@ -60,10 +60,9 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime], *, render: Ren
     routers = [importlib.import_module(f"conch_ollama.server.routes.{name}").router for name in ROUTES]
     for router in routers:
         app.include_router(router)
-    app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
-    app.add_exception_handler(ConchError, _fail)
-    app.add_exception_handler(Exception, _fail)
+    for kind in (Refusal, ConchError, Exception):
+        app.add_exception_handler(kind, _fail)
     # Before all of the framework's own layers: most requests never get to them.
     app.middleware_stack = Door(app.build_middleware_stack(), shim, _straight(routers))
     app.openapi = _documented(app)  # type: ignore[method-assign]
@@ -88,11 +87,6 @@ def _documented(app: FastAPI) -> Any:
         return app.openapi_schema
 
     return openapi
-
-
-async def _refuse(request: Request, err: Exception) -> Response:
-    assert isinstance(err, Refusal)  # noqa: S101 - registered for it
-    return refused(request.scope, err)
 
 
 async def _refuse_http(request: Request, err: Exception) -> Response:

@@ -33,7 +33,7 @@ class PatientProtocol(HttpToolsProtocol):
     _unheard = 0
     _heard = False
     _in_head = True
-    #: Within the head that `_go_on_with` makes.
+    #: Within the head that `_fed` makes.
     _again = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,7 +26,10 @@ def first_packet(url: str, path: str, body: dict[str, object] | None) -> bytes:
         return client.recv(65536)
 
 
-def test_a_head_comes_with_what_it_begins_with() -> None:
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_head_comes_with_what_it_begins_with(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if loop == "asyncio":
+        monkeypatch.setitem(sys.modules, "uvloop", None)  # as on Windows, where there is none
     chat = {"model": "made", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     with RunningShim({"made": MadeRuntime()}) as running:
         for path, body, begins in (("/v1/chat/completions", chat, b"data: {"), ("/v1/models", None, b'{"object"')):
