@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from conch_ollama.errors import RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.llama_body import encode
+from conch_ollama.runtimes.llama_chunks import Chunks
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
+from conch_ollama.runtimes.protocol import Take
+from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.worker_seats import Worker
 
 CHAT = "/v1/chat/completions"
@@ -43,6 +46,23 @@ async def piece(worker: Worker, answer: loopback.LoopbackAnswer) -> bytes | None
         raise await broken_off(worker, err) from err
     worker.heard = time.monotonic()
     return found
+
+
+def offer(worker: Worker, answer: loopback.LoopbackAnswer, reader: Events, chunks: Chunks, take: Take | None) -> None:
+    """Have `take` offered what it may be offered of an answer; see Runtime.chat. The rest goes by `reader`."""
+    if take is None:
+        return
+
+    def taken(found: bytes) -> bool:
+        if reader.pending:
+            return False
+        chunk = chunks.text(found)
+        if chunk is None or not take(chunk):
+            return False
+        worker.heard = time.monotonic()
+        return True
+
+    answer.take = taken
 
 
 async def whole(worker: Worker, path: str, request: bytes) -> bytes:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Protocol
 
+from conch_ollama.runtimes.llama_texts import Texts
 from conch_ollama.runtimes.one_time import OneTime
 from conch_ollama.runtimes.protocol import Chunk
 
@@ -21,6 +22,10 @@ class Chunks(Protocol):
         """The chunks of one event."""
         ...
 
+    def text(self, piece: bytes) -> Chunk | None:
+        """The chunk for a piece of the stream that is one event, of text and nothing besides, like the last one."""
+        ...
+
     def end(self) -> Sequence[Chunk]:
         """What could only be said now."""
         ...
@@ -32,13 +37,19 @@ class ChatChunks:
     def __init__(self, alias: str, name: str) -> None:
         self._before, self._after = (f'"model":{json.dumps(text)}'.encode() for text in (alias, name))
         self._time = OneTime()
+        self._texts = Texts()
         self._last: Chunk | None = None
 
     def feed(self, data: bytes) -> Sequence[Chunk]:
         chunk = Chunk(self._time.into(data).replace(self._before, self._after, 1))
         if _USAGE not in data:
+            self._texts.learn(data, chunk.raw)
             return (chunk,)
         return [one for one in self._apart(chunk) if not self._kept(one)]
+
+    def text(self, piece: bytes) -> Chunk | None:
+        made = self._texts.like(piece)
+        return None if made is None else Chunk(made)
 
     def end(self) -> Sequence[Chunk]:
         return () if self._last is None else (self._last,)

@@ -52,3 +52,10 @@ def refusal(status: int, body: bytes, *, from_body: bool = True) -> ConchError:
     if 400 <= status < 500 and status not in {401, 403}:
         return RuntimeRefusedError(message, status=status, kind=kind or "invalid_request_error")
     return RuntimeFailedError(f"llama.cpp: {message}")
+
+
+def sound(data: bytes) -> bytes:
+    """The data of an event that is no error."""
+    if data.startswith(b'{"error"'):
+        raise refusal(200, data)
+    return data

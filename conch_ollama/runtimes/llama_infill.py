@@ -75,6 +75,9 @@ class InfillChunks:
             found.append(Chunk.of({**self._head, "choices": [], "usage": usage, "timings": part.get("timings") or {}}))
         return found
 
+    def text(self, piece: bytes) -> Chunk | None:
+        return None
+
     def end(self) -> Sequence[Chunk]:
         return ()
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conch_ollama.errors import NotFoundError, UsageError
+from conch_ollama.errors import NotFoundError, RuntimeRefusedError, UsageError
 from conch_ollama.runtimes.gguf_card import GGUFFacts, read_facts
 from conch_ollama.runtimes.machine_fit import Fit, Machine, fit, gpu_advice
-from conch_ollama.runtimes.protocol import ModelCard
+from conch_ollama.runtimes.protocol import Body, ModelCard
 from conch_ollama.runtimes.worker_process import worker_environment
 from conch_ollama.runtimes.worker_seats import WorkerPlan
 
@@ -191,3 +191,11 @@ def _usable_devices() -> list[str] | None:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count >> 20} MiB"
+
+
+def refuse_tools(entry: Planned, body: Body) -> None:
+    """llama.cpp leaves out what a template has no place for without a word, even tools that must be called."""
+    if not body.get("tools") or body.get("tool_choice") in ("none", {"type": "none"}):
+        return
+    if "tools" not in entry.facts.card.capabilities:
+        raise RuntimeRefusedError(f"{entry.model.name} does not support tools: its chat template has no place for them")

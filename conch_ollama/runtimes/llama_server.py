@@ -15,15 +15,15 @@ from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefused
 from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.runtimes.durations import keep_alive_seconds
-from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, piece, whole
+from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, offer, piece, whole
 from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
 from conch_ollama.runtimes.llama_chunks import ChatChunks, Chunks, CompletionChunks
-from conch_ollama.runtimes.llama_errors import broken_off, refusal
+from conch_ollama.runtimes.llama_errors import broken_off, sound
 from conch_ollama.runtimes.llama_forward import MESSAGES, Asked, forwarded
 from conch_ollama.runtimes.llama_infill import InfillChunks, infill_request
-from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all
+from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all, refuse_tools
 from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
-from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard, Take
 from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.vectors import decode_base64, shortened
 from conch_ollama.runtimes.worker_pool import WorkerPool
@@ -70,22 +70,22 @@ class LlamaCppRuntime:
     async def models(self) -> list[ModelCard]:
         return [card_of(entry) for entry in self._entries.values()]
 
-    def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    def chat(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
-        _refuse_tools(entry, body)
+        refuse_tools(entry, body)
         request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
-        return self._stream(entry, body, CHAT, request, ChatChunks(ALIAS, model))
+        return self._stream(entry, body, CHAT, request, ChatChunks(ALIAS, model), take)
 
-    def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
         options = entry.model.options
         if not body.get("suffix"):
             request = completion_request(body, options=options, lora=entry.lora)
-            return self._stream(entry, body, "/v1/completions", request, CompletionChunks(ALIAS, model))
+            return self._stream(entry, body, "/v1/completions", request, CompletionChunks(ALIAS, model), take)
         if "insert" not in entry.facts.card.capabilities or entry.model.binding != "xllamacpp":
             raise RuntimeRefusedError(f"{model} does not support insert: it has no tokens for a gap in a text")
         request = infill_request(body, options=options, lora=entry.lora)
-        return self._stream(entry, body, "/infill", request, InfillChunks(model))
+        return self._stream(entry, body, "/infill", request, InfillChunks(model), take)
 
     async def rendered(self, model: str, body: Body) -> str:
         entry = self._entry(model)
@@ -130,7 +130,7 @@ class LlamaCppRuntime:
         own = entry.model
         asked = Asked(model, entry.fit.num_ctx, own.options, own.system, entry.lora)
         request, made = forwarded(path, body, asked)
-        _refuse_tools(entry, body)
+        refuse_tools(entry, body)
         # At that door no adapter can be chosen: it is asked of a worker where it is on from the start.
         plan = entry.vectors if path == MESSAGES and own.adapters else entry.plan
         parts = self._pieces(entry, body, path, request, plan)
@@ -191,17 +191,18 @@ class LlamaCppRuntime:
         return self._pool.lease(plan or entry.plan, self._keep_alive.get(name, entry.model.keep_alive))
 
     async def _stream(
-        self, entry: Planned, body: Body, path: str, request: bytes, chunks: Chunks
+        self, entry: Planned, body: Body, path: str, request: bytes, chunks: Chunks, take: Take | None
     ) -> AsyncGenerator[Chunk, None]:
         """The chunks of an answer. One generator does it all: each more would be paid for by every token."""
         reader = Events()
         async with self._begun(entry, body, path, request) as (worker, answer):
+            offer(worker, answer, reader, chunks, take)
             while (found := await piece(worker, answer)) is not None:
                 for data in reader.feed(found):
-                    for chunk in chunks.feed(_sound(data)):
+                    for chunk in chunks.feed(sound(data)):
                         yield chunk
             for data in reader.end():
-                for chunk in chunks.feed(_sound(data)):
+                for chunk in chunks.feed(sound(data)):
                     yield chunk
         for chunk in chunks.end():
             yield chunk
@@ -236,18 +237,3 @@ class LlamaCppRuntime:
                     raise await broken_off(worker, err) from err
             stack.callback(answer.close)
             yield worker, answer
-
-
-def _sound(data: bytes) -> bytes:
-    """The data of an event that is no error."""
-    if data.startswith(b'{"error"'):
-        raise refusal(200, data)
-    return data
-
-
-def _refuse_tools(entry: Planned, body: Body) -> None:
-    """llama.cpp leaves out what a template has no place for without a word, even tools that must be called."""
-    if not body.get("tools") or body.get("tool_choice") in ("none", {"type": "none"}):
-        return
-    if "tools" not in entry.facts.card.capabilities:
-        raise RuntimeRefusedError(f"{entry.model.name} does not support tools: its chat template has no place for them")

@@ -12,6 +12,7 @@ import contextlib
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -49,6 +50,9 @@ class LoopbackAnswer(asyncio.Protocol):
         self._framed = False
         self._ended = False
         self._fault: str | None = None
+        self._news = False
+        #: Is offered each piece that comes while it is waited for; what it takes is not among those of `piece`.
+        self.take: Callable[[bytes], bool] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
@@ -60,7 +64,10 @@ class LoopbackAnswer(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as err:
             self._fault = str(err) or type(err).__name__
-        self._wake()
+            self._news = True
+        if self._news:
+            self._news = False
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.status and not self._framed:
@@ -77,8 +84,15 @@ class LoopbackAnswer(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._parser is not None:
             self.status = self._parser.get_status_code()
+            self._news = True
 
     def on_body(self, body: bytes) -> None:
+        waiter = self._waiter
+        # Only while nothing that came before is still on its way.
+        idle = waiter is not None and not self._pieces and not waiter.done()
+        if self.take is not None and idle and self.take(body):
+            return
+        self._news = True
         self._pieces.append(body)
         self._waiting += len(body)
         if self._waiting > _LIMIT and not self._paused and self._transport is not None:
@@ -86,6 +100,7 @@ class LoopbackAnswer(asyncio.Protocol):
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
+        self._news = True
         self._ended = True
 
     def _wake(self) -> None:

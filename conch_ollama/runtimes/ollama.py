@@ -24,7 +24,7 @@ from conch_ollama.runtimes.ollama_body import chat_request, generate_request, te
 from conch_ollama.runtimes.ollama_body import options as ollama_options
 from conch_ollama.runtimes.ollama_cards import card_from, seconds
 from conch_ollama.runtimes.ollama_chunks import OllamaAnswer
-from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard, Take
 from conch_ollama.runtimes.vectors import shortened
 
 _LISTING_S = 10.0
@@ -62,7 +62,7 @@ class OllamaRuntime:
         )
         return [card for card in cards if card is not None]
 
-    async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    async def chat(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         name = self._name(model)
         can = await self._capabilities(name) if _wants_thought(body) else None
         request = chat_request(name, body, thinks="thinking" in (can or ()))
@@ -74,7 +74,7 @@ class OllamaRuntime:
             async for chunk in chunks:
                 yield chunk
 
-    async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    async def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         request = generate_request(self._name(model), body)
         async with contextlib.aclosing(self._answer("/api/generate", request, _made(model, "text", request))) as chunks:
             async for chunk in chunks:

@@ -24,7 +24,7 @@ from conch_ollama.runtimes.http_door import handed_on
 from conch_ollama.runtimes.messages import checked_messages
 from conch_ollama.runtimes.openai_body import request_for
 from conch_ollama.runtimes.openai_chunks import tidy_chunks
-from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard, Take
 from conch_ollama.runtimes.server_sent_events import events
 from conch_ollama.runtimes.upstreams import Server, Servers, Upstream
 from conch_ollama.runtimes.vectors import decode_base64
@@ -64,13 +64,13 @@ class OpenAIRuntime:
             raise failures[0]
         return list(cards.values())
 
-    async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    async def chat(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         checked_messages(body.get("messages"))
         async with contextlib.aclosing(self._stream(model, body, "/chat/completions")) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    async def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         async with contextlib.aclosing(self._stream(model, body, "/completions")) as chunks:
             async for chunk in chunks:
                 yield chunk

@@ -7,7 +7,7 @@ hands its chunks through as they came; other dialects are the server's business.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -40,6 +40,10 @@ class Chunk:
     def data(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.raw)
         return found
+
+
+#: Is offered a chunk, and tells whether it has taken it.
+Take = Callable[[Chunk], bool]
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,18 @@ class Runtime(Protocol):
         """What it can serve now."""
         ...
 
-    def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    def chat(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         """`body`: OpenAI's /v1/chat/completions (also llama.cpp's extras, and `think`, `keep_alive`, `options` of
         Ollama, which a runtime maps or leaves out). `stream` is ignored: chunks come, the last ones with
-        `finish_reason` and `usage`; `[DONE]` is not among them."""
+        `finish_reason` and `usage`; `[DONE]` is not among them.
+
+        A runtime may offer a chunk to `take` the moment that it comes, while the stream is waited on, if it holds
+        nothing but a piece of text and is not the first: a taken one does not come from the stream. That saves a turn
+        of the event loop, and waking whoever waits, for each token."""
         ...
 
-    def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
-        """`body`: OpenAI's /v1/completions, with one prompt (text or token ids)."""
+    def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
+        """`body`: OpenAI's /v1/completions, with one prompt (text or token ids). `take`: as in `chat`."""
         ...
 
     async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:

@@ -23,29 +23,30 @@ class Events:
     """
 
     def __init__(self) -> None:
-        self._pending = b""
+        #: Of an event that has not ended.
+        self.pending = b""
 
     def feed(self, piece: bytes) -> Sequence[bytes]:
         """The events that have come to their ends."""
         # Almost always a piece is exactly one event of one line.
         if (
-            not self._pending
+            not self.pending
             and piece.startswith(b"data: ")
             and piece.find(b"\n") == len(piece) - 2
             and piece[-1] == _LF
         ):
             data = piece[6:-2]
             return (data,) if data != DONE else ()
-        pending = self._pending + piece
+        pending = self.pending + piece
         if pending.endswith(b"\r"):
-            self._pending = pending
+            self.pending = pending
             return ()  # the other half of a line's end may follow
-        *whole, self._pending = _END.split(pending)
+        *whole, self.pending = _END.split(pending)
         return _all_data(whole)
 
     def end(self) -> Sequence[bytes]:
         """What is left."""
-        left, self._pending = self._pending, b""
+        left, self.pending = self.pending, b""
         return _all_data(_END.split(left))
 
 

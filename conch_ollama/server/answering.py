@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from conch_ollama.errors import RuntimeFailedError
-from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Take
 from conch_ollama.server.access import Caller
 from conch_ollama.server.errors import Refusal, refusal_of
 from conch_ollama.server.registry import Served
@@ -109,15 +109,16 @@ async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIte
         shim.answered(job, kept)
 
 
-async def answer(shim: Shim, job: Job, listen: Listener) -> None:
-    """Have the job done; every chunk goes to `listen`. Raises Refusal and the runtime's errors.
+async def answer(shim: Shim, job: Job, listen: Listener, take: Take | None = None) -> None:
+    """Have the job done; every chunk goes to `listen`, or to `take`, which the runtime may offer it to; see
+    Runtime.chat. Raises Refusal and the runtime's errors.
 
     Being cancelled stops the generation.
     """
     kept: list[Chunk] | None = [] if shim.keeps_texts else None
     limits = shim.settings.limits
     async with _accounted(shim, job, kept):
-        await _listen(job, limits.first_token_s, limits.total_s, listen, kept)
+        await _listen(job, limits.first_token_s, limits.total_s, listen, kept, take)
 
 
 async def embed(shim: Shim, job: Job, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
@@ -149,12 +150,23 @@ async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awai
         job.tally.prompt_tokens = sum(counts.values())  # Anthropic's `input` is without what was read before
 
 
-async def _listen(job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None) -> None:
+async def _listen(
+    job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None, take: Take | None
+) -> None:
+    def taken(chunk: Chunk) -> bool:
+        if take is None or not take(chunk):
+            return False
+        job.tally.chunks += 1
+        if kept is not None:
+            kept.append(chunk)
+        return True
+
     runtime, model = job.served.runtime, job.served.model
     async with asyncio.timeout(first_s) as clock:
         if job.prepare is not None:
             await job.prepare(job)
-        stream = runtime.chat(model, job.body) if job.kind == "chat" else runtime.complete(model, job.body)
+        ask = runtime.chat if job.kind == "chat" else runtime.complete
+        stream = ask(model, job.body, None if take is None else taken)
         async with aclosing(stream):
             async for chunk in stream:
                 if job.tally.first_s is None:

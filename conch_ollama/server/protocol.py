@@ -8,12 +8,15 @@ and one may be of any size. And it sends heads on their own, each of which wakes
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from conch_ollama.server.responses import PUSH
 
 if TYPE_CHECKING:
     from conch_ollama.server.shim import Shim
@@ -100,6 +103,8 @@ class PatientProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
             raise ValueError("the head is too large")  # uvicorn answers 400 and closes
         super().on_headers_complete()
+        # Before the application's first step: that is a later turn of the loop.
+        self.scope["extensions"] = {PUSH: {"push": partial(_push, self.cycle)}}
 
     def on_body(self, body: bytes) -> None:
         self._heard = True
@@ -123,6 +128,16 @@ class PatientProtocol(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._deadline = None
         self.transport.close()
+
+
+def _push(cycle: RequestResponseCycle, data: bytes) -> bool:
+    """Send a piece of an answer's body now, unless it has to wait or is not to be sent in this way."""
+    transport = cycle.transport
+    ready = cycle.chunked_encoding and not cycle.response_complete and not cycle.disconnected
+    if not ready or cycle.flow.write_paused or transport.is_closing():
+        return False
+    transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    return True
 
 
 class _WithHeads:

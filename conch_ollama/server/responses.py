@@ -20,6 +20,8 @@ from conch_ollama.server.visitors import KEY, Visitor
 
 log = logging.getLogger(__name__)
 Write = Callable[[bytes], Awaitable[None]]
+#: An extension of ASGI, whose `push` sends a piece of a body at once, if that can be, and tells whether it has.
+PUSH = "conch.push"
 JSON = "application/json; charset=utf-8"
 
 
@@ -152,6 +154,7 @@ class StreamedAnswer(Watched):
 
     async def work(self, scope: Scope, send: Send) -> None:
         self._send = send
+        self._push: Callable[[bytes], bool] | None = scope.get("extensions", {}).get(PUSH, {}).get("push")
         self._loop = asyncio.get_running_loop()
         self._spoke = self._loop.time()
         task = asyncio.current_task()
@@ -196,6 +199,13 @@ class StreamedAnswer(Watched):
         self._spoke = self._sending = self._loop.time()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._sending = None
+
+    def push(self, data: bytes) -> bool:
+        """Send a piece at once, where nothing has to be waited for: else it is not sent, and False returned."""
+        if not self._started or self._sending is not None or self._push is None or not self._push(data):
+            return False
+        self._spoke = self._loop.time()
+        return True
 
     def _look_later(self, task: asyncio.Task[Any]) -> None:
         self._timer = self._loop.call_later(min(self._quiet_s, self._stuck_s), self._look, task)

@@ -14,6 +14,7 @@ import pytest
 from conch_ollama.errors import ConchError, NotSupportedError, RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes.llama_server import LlamaCppModel, LlamaCppRuntime
 from conch_ollama.runtimes.machine_fit import Machine
+from conch_ollama.runtimes.protocol import Chunk
 from tests.runtimes.places import HI, TEXT, collect, text_of
 from tests.runtimes.supervised import LONG, get, model, run, say, until, workers
 
@@ -43,6 +44,35 @@ def test_idle_is_unloaded_and_never_under_an_answer(gguf: Path) -> None:
         await until(lambda: not workers(runtime))
 
     run(work, model(gguf))
+
+
+@pytest.mark.parametrize("refused", [0, 3])
+@pytest.mark.parametrize("kind", ["chat", "complete"])
+def test_texts_are_offered_and_none_is_lost(kind: str, refused: int, gguf: Path) -> None:
+    """Whether all are taken or every third is not, the pieces are in their order."""
+    said: list[str] = []
+    offers = 0
+
+    def take(chunk: Chunk) -> bool:
+        nonlocal offers
+        offers += 1
+        if refused and offers % refused == 0:
+            return False
+        said.append(_said(chunk))
+        return True
+
+    async def work(runtime: LlamaCppRuntime) -> None:
+        ask, body = (runtime.chat, {"messages": HI}) if kind == "chat" else (runtime.complete, {"prompt": "Hi"})
+        async for chunk in ask("m", body | {"max_tokens": 400}, take):
+            said.append(_said(chunk))  # noqa: PERF401 - between these come the taken ones
+        assert "".join(said) == TEXT
+        assert offers > 10  # this model is so fast that many come together, which are not
+
+    run(work, model(gguf))
+
+
+def _said(chunk: Chunk) -> str:
+    return "".join(str(c.get("text") or c.get("delta", {}).get("content") or "") for c in chunk.data["choices"])
 
 
 def test_a_crash_ends_its_answers_and_nothing_else(long_gguf: Path, gguf: Path) -> None:

@@ -110,3 +110,71 @@ def test_the_next_connection_is_opened_ahead_and_not_used_once_it_has_ended() ->
             assert len(opened) == 5, "nothing is opened ahead of a line that has been closed"
 
     asyncio.run(main())
+
+
+def test_pieces_are_offered_while_they_are_waited_for() -> None:
+    """What is not taken comes in its place; what comes behind it waits for it."""
+    said = [b"1", b"2", b"3", b"4", b"5", b"6"]
+
+    async def work() -> tuple[list[bytes], list[bytes]]:
+        go_on = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+            for one in said:
+                await go_on.wait()
+                go_on.clear()
+                writer.write(b"1\r\n" + one + b"\r\n")
+            writer.write(b"0\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
+            answer = await ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "key", "GET", "/x")
+            taken: list[bytes] = []
+
+            def take(piece: bytes) -> bool:
+                go_on.set()
+                if piece in b"36":
+                    return False
+                taken.append(piece)
+                return True
+
+            answer.take = take
+            go_on.set()
+            pieces = []
+            while (piece := await answer.piece()) is not None:
+                pieces.append(piece)
+            return taken, pieces
+
+    taken, pieces = asyncio.run(work())
+    assert sorted(taken + pieces) == said
+    assert taken[:2] == said[:2]
+    assert {b"3", b"6"} <= set(pieces)
+
+
+def test_what_fails_in_taking_ends_the_answer() -> None:
+    async def work(address: str) -> None:
+        answer = await ask(address, "key", "GET", "/x")
+
+        def take(piece: bytes) -> bool:
+            raise ValueError("a fault of ours")
+
+        answer.take = take
+        await answer.read()
+
+    slow = HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n0\r\n\r\n"
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(slow[0])
+            await asyncio.sleep(0.2)
+            writer.write(slow[1])
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
+            await work(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    with pytest.raises(BrokenAnswerError):
+        asyncio.run(main())

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from conch_ollama.errors import NotFoundError, NotSupportedError
-from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard
+from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard, Take
 
 USAGE = {"input_tokens": 5, "output_tokens": 3}
 Script = Callable[[str, Body], AsyncGenerator[Chunk, None]]
@@ -40,6 +40,7 @@ class MadeRuntime:
         self.running = 0
         self.most = 0
         self.stopped = 0
+        self.taken = 0
         self.closed = False
         self.loaded: dict[str, float] = {}
         self.script: Script | None = None
@@ -47,7 +48,7 @@ class MadeRuntime:
     async def models(self) -> list[ModelCard]:
         return self.cards
 
-    async def chat(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    async def chat(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         self.asked.append((model, dict(body)))
         if model not in {card.name for card in self.cards}:
             raise NotFoundError(f"no model {model}")
@@ -55,7 +56,10 @@ class MadeRuntime:
         self.most = max(self.most, self.running)
         try:
             async for chunk in (self.script or self._say)(model, body):
-                yield chunk
+                if take is not None and _plain(chunk) and take(chunk):
+                    self.taken += 1
+                else:
+                    yield chunk
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
             raise
@@ -73,7 +77,7 @@ class MadeRuntime:
         usage = {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": 7 + count}
         yield Chunk.of({**_head(model, identity), "choices": [], "usage": usage})
 
-    async def complete(self, model: str, body: Body) -> AsyncGenerator[Chunk, None]:
+    async def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         async for made in self.chat(model, body):
             data = made.data
             choices = [
@@ -106,6 +110,12 @@ class MadeRuntime:
 
     async def close(self) -> None:
         self.closed = True
+
+
+def _plain(chunk: Chunk) -> bool:
+    """Whether it holds a piece of text and nothing besides."""
+    choices = chunk.data.get("choices") or [{}]
+    return "usage" not in chunk.data and list(choices[0].get("delta", {})) == ["content"]
 
 
 def _head(model: str, identity: str = "chatcmpl-made") -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -213,6 +214,26 @@ def test_a_stuck_client_is_cut_off() -> None:
             wait_until(lambda: runtime.running == 1)
             wait_until(lambda: runtime.running == 0)
         assert runtime.stopped == 1
+
+
+def test_a_slow_client_gets_all_in_order() -> None:
+    """What can be sent at once is; then the stream waits, and the model with it."""
+    words = [f"{number:06d}" + "x" * 50_000 for number in range(400)]
+    runtime = MadeRuntime(words=words)
+    with RunningShim({"made": runtime}) as running:
+        body = json.dumps({**CHAT, "stream": True}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", running.port)) as connection:
+            connection.sendall(head + body)
+            wait_until(lambda: runtime.taken > 0)
+            time.sleep(0.5)
+            before = runtime.taken
+            assert before < len(words) - 50
+            got = b""
+            while b"[DONE]" not in got[-100:] and (piece := connection.recv(1 << 20)):
+                got += piece
+            assert runtime.taken > before
+    assert [int(n) for n in re.findall(rb"(\d{6})x", got)] == list(range(len(words)))
 
 
 def _failing(err: Exception, after: int):

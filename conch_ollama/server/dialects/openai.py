@@ -56,6 +56,10 @@ class Rewriter:
         else:
             yield self._fitted(raw)
 
+    def text(self, chunk: Chunk) -> bytes:
+        """The JSON to send for a chunk of nothing but text, in an answer that has begun."""
+        return self._fitted(chunk.raw)
+
     def _begin(self, chunk: Chunk) -> None:
         self._first = data = chunk.data
         self._created = str(int(data.get("created") or 0)).encode()
@@ -68,7 +72,7 @@ class Rewriter:
     def _fitted(self, raw: bytes) -> bytes:
         if self._rename is not None:
             raw = raw.replace(*self._rename, 1)
-        if self._stamp not in raw and (found := _CREATED.search(raw)) is not None:
+        if raw.find(self._stamp) < 0 and (found := _CREATED.search(raw)) is not None:
             raw = raw[: found.start(1)] + self._created + raw[found.end(1) :]
         if self._reasoning is not None and b'"reasoning_content":' in raw:
             raw = raw.replace(b'"reasoning_content":', self._reasoning + b":")

@@ -105,10 +105,13 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
             for raw in rewriter.chunks(chunk):
                 await write(event(raw))
 
-        await answer(shim, job, listen)
+        def take(chunk: Chunk) -> bool:
+            return response.push(event(rewriter.text(chunk)))
+
+        await answer(shim, job, listen, take)
         await write(DONE)
 
-    return StreamedAnswer(
+    response = StreamedAnswer(
         stream,
         media_type=SSE,
         failure=lambda refusal: event(compact(openai_error(refusal))),
@@ -116,6 +119,7 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
         quiet_s=shim.settings.limits.keep_alive_s,
         stuck_s=shim.settings.limits.stuck_s,
     )
+    return response
 
 
 @router.post("/embeddings", include_in_schema=False)
