@@ -40,9 +40,7 @@ class PatientProtocol(HttpToolsProtocol):
     _again = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        # uvloop by itself sends together what is written within one turn.
-        held = transport if type(transport).__module__.startswith("uvloop") else _WithHeads(transport, self.loop)
-        super().connection_made(held)  # type: ignore[arg-type]
+        super().connection_made(_WithHeads(transport, self.loop))  # type: ignore[arg-type]
         self._deadline = self.loop.call_later(HEAD_S, self._too_late)
 
     def data_received(self, data: bytes) -> None:
@@ -148,6 +146,7 @@ class _WithHeads:
         self._transport = transport
         self._loop = loop
         self._held: list[bytes] = []
+        self.is_closing = transport.is_closing  # asked for each token
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

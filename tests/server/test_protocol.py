@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,13 +17,22 @@ from tests.server.made_runtime import MadeRuntime
 from tests.server.running import RunningShim, with_security
 
 
+#: Where Linux's struct tcp_info has tcpi_data_segs_in. Source: include/uapi/linux/tcp.h.
+SEGMENTS_AT = 152
+
+
 def first_packet(url: str, path: str, body: dict[str, object] | None) -> bytes:
-    """What the first reading of the answer gives."""
+    """What has come of the answer a moment after its beginning, which must be one packet."""
     place = urlsplit(url)
     data = b"" if body is None else json.dumps(body).encode()
     head = f"{'POST' if data else 'GET'} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {len(data)}\r\n\r\n"
     with socket.create_connection((place.hostname or "", place.port or 0), timeout=20) as client:
         client.sendall(head.encode() + data)
+        client.recv(1, socket.MSG_PEEK)
+        time.sleep(0.05)
+        if sys.platform == "linux":
+            told = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS_AT + 4)
+            assert int.from_bytes(told[SEGMENTS_AT:], sys.byteorder) == 1
         return client.recv(65536)
 
 
@@ -31,7 +41,7 @@ def test_a_head_comes_with_what_it_begins_with(loop: str, monkeypatch: pytest.Mo
     if loop == "asyncio":
         monkeypatch.setitem(sys.modules, "uvloop", None)  # as on Windows, where there is none
     chat = {"model": "made", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-    with RunningShim({"made": MadeRuntime()}) as running:
+    with RunningShim({"made": MadeRuntime(pause_s=0.3)}) as running:
         for path, body, begins in (("/v1/chat/completions", chat, b"data: {"), ("/v1/models", None, b'{"object"')):
             head, _, rest = first_packet(running.url, path, body).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200")
