@@ -16,7 +16,6 @@ from conch_ollama.server.protocol import HEAD_BYTES
 from tests.server.made_runtime import MadeRuntime
 from tests.server.running import RunningShim, with_security
 
-
 #: Where Linux's struct tcp_info has tcpi_data_segs_in. Source: include/uapi/linux/tcp.h.
 SEGMENTS_AT = 152
 
