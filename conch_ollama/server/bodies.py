@@ -39,7 +39,7 @@ def parse_object(raw: bytes, depth: int) -> dict[str, Any]:
     """The JSON object in `raw`. Raises Refusal (400) for anything else, NaN and lone surrogates among it."""
     check_depth(raw, depth)
     try:
-        found = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
+        found = _DECODER.decode(raw.decode("utf-8-sig"))
         if _SURROGATE.search(raw):
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as err:  # UnicodeError is a ValueError
@@ -62,6 +62,9 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"the number {text[:40]} is too large")
     return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def read_body(request: Request, model: type[Model], depth: int) -> dict[str, Any]:

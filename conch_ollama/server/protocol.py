@@ -8,6 +8,7 @@ and one may be of any size. And it sends heads on their own, each of which wakes
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -128,13 +129,15 @@ class PatientProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _push(cycle: RequestResponseCycle, data: bytes) -> bool:
-    """Send a piece of an answer's body now, unless it has to wait or is not to be sent in this way."""
+def _push(cycle: RequestResponseCycle, make: Callable[[Any], bytes], given: Any) -> bool:
+    """Send `make(given)` as a piece of an answer's body now, unless it has to wait or is not to be sent in this way."""
     transport = cycle.transport
     ready = cycle.chunked_encoding and not cycle.response_complete and not cycle.disconnected
     if not ready or cycle.flow.write_paused or transport.is_closing():
         return False
-    transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    data = make(given)
+    if data:  # without any it would be the end
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
     return True
 
 

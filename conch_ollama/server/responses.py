@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,8 +20,10 @@ from conch_ollama.server.visitors import KEY, Visitor
 
 log = logging.getLogger(__name__)
 Write = Callable[[bytes], Awaitable[None]]
-#: An extension of ASGI, whose `push` sends a piece of a body at once, if that can be, and tells whether it has.
+#: An extension of ASGI, whose `push(make, given)` sends `make(given)` as a piece of a body at once, if that can be, and
+#: tells whether it has.
 PUSH = "conch.push"
+Given = TypeVar("Given")
 JSON = "application/json; charset=utf-8"
 
 
@@ -154,7 +156,7 @@ class StreamedAnswer(Watched):
 
     async def work(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self._push: Callable[[bytes], bool] | None = scope.get("extensions", {}).get(PUSH, {}).get("push")
+        self._push: Callable[..., bool] | None = scope.get("extensions", {}).get(PUSH, {}).get("push")
         self._loop = asyncio.get_running_loop()
         self._spoke = self._loop.time()
         task = asyncio.current_task()
@@ -200,9 +202,9 @@ class StreamedAnswer(Watched):
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._sending = None
 
-    def push(self, data: bytes) -> bool:
-        """Send a piece at once, where nothing has to be waited for: else it is not sent, and False returned."""
-        if not self._started or self._sending is not None or self._push is None or not self._push(data):
+    def push(self, make: Callable[[Given], bytes], given: Given) -> bool:
+        """Send `make(given)` at once, where nothing has to be waited for: else it is not made, and False returned."""
+        if not self._started or self._sending is not None or self._push is None or not self._push(make, given):
             return False
         self._spoke = self._loop.time()
         return True

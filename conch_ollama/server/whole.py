@@ -20,5 +20,5 @@ async def whole(shim: Shim, job: Job) -> Whole:
     async def listen(chunk: Chunk) -> None:
         found.add(chunk)
 
-    await answer(shim, job, listen)
+    await answer(shim, job, listen, found.add)
     return found

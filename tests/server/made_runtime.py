@@ -78,13 +78,8 @@ class MadeRuntime:
         yield Chunk.of({**_head(model, identity), "choices": [], "usage": usage})
 
     async def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
-        async for made in self.chat(model, body):
-            data = made.data
-            choices = [
-                {"index": 0, "text": c["delta"].get("content", ""), "finish_reason": c["finish_reason"]}
-                for c in data["choices"]
-            ]
-            yield Chunk.of({**data, "object": "text_completion", "choices": choices})
+        async for made in self.chat(model, body, None if take is None else lambda one: take(_as_text(one))):
+            yield _as_text(made)
 
     async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
         return Embeddings([[float(len(text)), 0.5, -1.25] for text in inputs], sum(len(text) for text in inputs))
@@ -112,10 +107,19 @@ class MadeRuntime:
         self.closed = True
 
 
+def _as_text(chunk: Chunk) -> Chunk:
+    """The chunk of a plain completion for one of a chat."""
+    choices = [
+        {"index": 0, "text": choice["delta"].get("content", ""), "finish_reason": choice["finish_reason"]}
+        for choice in chunk.data["choices"]
+    ]
+    return Chunk.of({**chunk.data, "object": "text_completion", "choices": choices})
+
+
 def _plain(chunk: Chunk) -> bool:
     """Whether it holds a piece of text and nothing besides."""
     choices = chunk.data.get("choices") or [{}]
-    return "usage" not in chunk.data and list(choices[0].get("delta", {})) == ["content"]
+    return "usage" not in chunk.data and list(choices[0].get("delta", {})) in (["content"], ["reasoning_content"])
 
 
 def _head(model: str, identity: str = "chatcmpl-made") -> dict[str, Any]:

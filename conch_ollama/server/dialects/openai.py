@@ -57,8 +57,8 @@ class Rewriter:
             yield self._fitted(raw)
 
     def text(self, chunk: Chunk) -> bytes:
-        """The JSON to send for a chunk of nothing but text, in an answer that has begun."""
-        return self._fitted(chunk.raw)
+        """The event to send for a chunk of nothing but text, in an answer that has begun."""
+        return event(self._fitted(chunk.raw))
 
     def _begin(self, chunk: Chunk) -> None:
         self._first = data = chunk.data
@@ -176,14 +176,15 @@ class Whole:
         self.extras: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
 
-    def add(self, chunk: Chunk) -> None:
-        """Take in one chunk."""
+    def add(self, chunk: Chunk) -> bool:
+        """Take in one chunk. True: it is done with."""
         data = chunk.data
         self.first = self.first or data
         self.usage = data.get("usage") or self.usage
         self.extras.update({key: data[key] for key in _EXTRAS if data.get(key) is not None})
         for choice in data.get("choices") or ():
             self.choices.setdefault(int(choice.get("index") or 0), Choice()).add(choice)
+        return True
 
     def choice(self) -> Choice:
         """The first choice."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -65,7 +66,7 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
                 made.note(chunk)
                 await look_for_context()
 
-            await answer(shim, job, listen)
+            await answer(shim, job, listen, made.note)
             return made.whole(time.time(), _figures(job.tally)) | context
 
         return WholeAnswer(whole)
@@ -76,18 +77,22 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
                 await write(line(piece))
             await look_for_context()
 
-        await answer(shim, job, listen)
+        def text(chunk: Chunk) -> bytes:
+            return b"".join(line(piece) for piece in made.lines(chunk, time.time()))
+
+        await answer(shim, job, listen, partial(response.push, text))
         *before, last = made.last(time.time(), _figures(job.tally))
         for piece in before:
             await write(line(piece))
         await write(line(last | context))
 
-    return StreamedAnswer(
+    response = StreamedAnswer(
         stream,
         media_type=NDJSON,
         failure=lambda refusal: line(ollama_error(refusal)),
         stuck_s=shim.settings.limits.stuck_s,
     )
+    return response
 
 
 def _figures(tally: Tally) -> dict[str, float]:

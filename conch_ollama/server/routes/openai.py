@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
@@ -105,10 +106,7 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
             for raw in rewriter.chunks(chunk):
                 await write(event(raw))
 
-        def take(chunk: Chunk) -> bool:
-            return response.push(event(rewriter.text(chunk)))
-
-        await answer(shim, job, listen, take)
+        await answer(shim, job, listen, partial(response.push, rewriter.text))
         await write(DONE)
 
     response = StreamedAnswer(
