@@ -31,7 +31,7 @@ from tests.parts.ollama import OllamaServer
 from tests.parts.ports import free_port
 from tests.parts.smollm2 import smollm2_gguf
 
-CONTEXT, SLOTS, TOKENS = 512, 32, 64
+CONTEXT, SLOTS, TOKENS, SHORT = 512, 32, 64, 4
 #: llama.cpp's threads go on looking for work for a while, which would be the next one's time.
 PAUSE_S = 0.2
 SEEDS = """
@@ -95,20 +95,31 @@ def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
     try:
         with _shim(gguf) as shim:
             direct = f"{worker.address}/v1/chat/completions"
-            print("| streams | | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- |")
-            for count in streams:
+            print("| streams | tokens | | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- | --- |")
+            for count, length, repeats in _kinds(streams, runs, tokens):
                 ours: list[Load] = []
                 theirs: list[Load] = []
-                # At one stream the difference is below the spread of a few runs, which are short.
-                for _ in range(1 + (5 * runs if count == 1 else runs)):
+                for _ in range(1 + repeats):
                     time.sleep(PAUSE_S)
-                    theirs.append(asyncio.run(load(direct, ALIAS, count, tokens=tokens, key=worker.key)))
+                    theirs.append(asyncio.run(load(direct, ALIAS, count, tokens=length, key=worker.key)))
                     time.sleep(PAUSE_S)
-                    ours.append(asyncio.run(load(shim, "bench", count, tokens=tokens)))
+                    ours.append(asyncio.run(load(shim, "bench", count, tokens=length)))
                 for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
-                    print(_row(count, name, found))
+                    print(_row(f"{count} | {length}", name, found))
     finally:
         worker.close()
+
+
+def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, int, int]]:
+    """Streams at once, tokens of an answer, how many runs.
+
+    At one stream the differences are below the spread of a few runs, most of all that of the first token's time, for
+    which answers may be short.
+    """
+    if 1 in streams:
+        yield 1, min(SHORT, tokens), 20 * runs
+    for count in streams:
+        yield count, tokens, 5 * runs if count == 1 else runs
 
 
 def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
@@ -118,7 +129,7 @@ def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
             with server(gguf) as url:
                 for count in (1, 8):
                     found = [asyncio.run(load(url, "bench", count, tokens=tokens)) for _ in range(4)][1:]
-                    print(_row(name, count, found))
+                    print(_row(name, str(count), found))
         except LookupError as err:
             print(f"| {name} | left out: {err} | | | |")
     parity = os.environ.get("CONCH_PARITY_PYTHON")
@@ -128,7 +139,7 @@ def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
         print(f"| transformers, float32, not streamed | 1 | {seconds * 1000:.0f} | {tokens / seconds:.0f} | 0 |")
 
 
-def _row(first: object, second: object, found: list[Load]) -> str:
+def _row(first: str, second: str, found: list[Load]) -> str:
     times = " / ".join(f"{value * 1000:.1f}" for value in spread([one.first for one in found]))
     rates = " / ".join(f"{value:.1f}" for value in spread([one.rate for one in found]))
     return f"| {first} | {second} | {times} | {rates} | {sum(one.lost for one in found)} |"
