@@ -91,15 +91,16 @@ def plan_of(table: Table, folder: Path) -> ServePlan:
         feedback=_path(table.take("feedback", str), folder),
         default_model=table.take("default_model", str),
     )
-    plan = dataclasses.replace(
-        plan,
-        settings=settings,
-        bounds=Bounds(
-            max_loaded=llama.take("max_loaded", int, USUAL.max_loaded),
-            memory=byte_count(llama.take("memory", (str, int))),
-            hung_s=llama.take("hung_s", float, USUAL.hung_s),
-        ),
+    bounds = Bounds(
+        max_loaded=llama.take("max_loaded", int, USUAL.max_loaded),
+        memory=byte_count(llama.take("memory", (str, int))),
+        hung_s=llama.take("hung_s", float, USUAL.hung_s),
     )
+    if bounds.max_loaded < 1:
+        raise UsageError("llama.max_loaded must be 1 at least")
+    if bounds.hung_s < 0:
+        raise UsageError("llama.hung_s must not be negative", hint="0 never ends a worker that is silent")
+    plan = dataclasses.replace(plan, settings=settings, bounds=bounds)
     for part in (table, audit, llama):
         part.end()
     return plan

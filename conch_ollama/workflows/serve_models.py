@@ -137,19 +137,29 @@ def plan_target(
     """A plan for one model that the user names, or for all of an Ollama or an upstream where none is named.
 
     `runtime`: "llama.cpp", "llama-cpp-python", "ollama", "openai"; None: by what `target` is. `memory` (bytes, see
-    Bounds) and `wishes` (see llama_model) are for what llama.cpp serves; UsageError for them at another runtime.
+    Bounds) and `wishes` (see llama_model) are for what llama.cpp serves, `host` for Ollama, `upstream` and `key` for
+    "openai"; UsageError for them at another runtime.
     """
+    asked = runtime
     if runtime == BINDING:
-        runtime, wishes = LLAMA, {**wishes, "binding": BINDING}
+        runtime = LLAMA
     kind = runtime or ("openai" if upstream else LLAMA if target and _is_path(target) else "ollama")
+    heard = {
+        LLAMA: {**wishes, "memory": memory},
+        "ollama": {"host": host},
+        "openai": {"upstream": list(upstream) or None, "upstream_key_env": key},
+    }
+    for other, options in heard.items():
+        unheard = [f"--{option.replace('_', '-')}" for option, value in options.items() if value is not None]
+        if other != kind and unheard:
+            raise UsageError(f"{', '.join(unheard)}: only for the {other} runtime, not for {kind}")
+    if asked == BINDING:
+        wishes["binding"] = BINDING
     if kind == LLAMA:
         if target is None:
             raise UsageError("which folder or GGUF?", hint="conch serve out/")
         model = llama_model(Path(target), name=name, **wishes)
         return ServePlan(settings, llama=(model,), bounds=Bounds(memory=memory), load_first=(LLAMA, model.name))
-    of_llama = {**wishes, "memory": memory}
-    if unheard := [f"--{wish.replace('_', '-')}" for wish, value in of_llama.items() if value is not None]:
-        raise UsageError(f"{', '.join(unheard)}: only for models that llama.cpp serves here", hint="conch serve out/")
     plan: OllamaPlan | UpstreamPlan = OllamaPlan(host)
     if kind == "openai":
         if not upstream:

@@ -156,6 +156,8 @@ def test_the_example_of_the_docs(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         ("[models.m]\npath='model.gguf'\n[security.jwt]\nalgorithm='RS256'", "security.jwt.algorithm"),
         ("port='x'\n[models.m]\npath='model.gguf'", "port"),
         ("[models.m]\npath='model.gguf'\n[llama]\nmemory='much'", "much"),
+        ("[models.m]\npath='model.gguf'\n[llama]\nmax_loaded=0", "llama.max_loaded"),
+        ("[models.m]\npath='model.gguf'\n[llama]\nhung_s=-1", "llama.hung_s"),
         ("models='x'", "models"),
         ("", "models"),
         ("[models", "conch.toml"),
@@ -246,6 +248,10 @@ def test_options_that_do_not_go_together(folder: Path) -> None:
         ("qwen3:8b", None, {"memory": "4GB"}),
         (None, None, {"upstream": ["http://x/v1"], "keep_alive": "5m"}),
         (None, folder / "conch.toml", {"runtime": "ollama"}),
+        (str(folder / "model.gguf"), None, {"host": "http://x"}),
+        (str(folder / "model.gguf"), None, {"upstream_key_env": "PATH"}),
+        ("qwen3:8b", None, {"runtime": "ollama", "upstream": ["http://x/v1"]}),
+        (None, None, {"upstream": ["http://x/v1"], "host": "http://x"}),
     ):
         with pytest.raises(UsageError) as caught:
             plan_command(model, config, **options | change)
