@@ -106,9 +106,13 @@ def completion_fields(
     return request
 
 
+#: json.dumps would make one for each request.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 def encode(request: Mapping[str, Any]) -> bytes:
     """JSON in ASCII: half a surrogate pair then is llama.cpp's to refuse."""
-    return json.dumps(request, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(request).encode("ascii")
 
 
 def request_fields(
@@ -118,7 +122,7 @@ def request_fields(
     # OpenAI's clients send null for what they leave open.
     own = {key: value for key, value in body.items() if key not in _OURS and value is not None}
     ollama = body.get("options")
-    request = {**_mapped(options), **_mapped(ollama if isinstance(ollama, Mapping) else {}), **own}
+    request = {**_mapped(options), **_mapped(ollama if isinstance(ollama, dict) else {}), **own}
     request |= {"stream": True, "stream_options": {"include_usage": True}}
     if lora is not None:
         request["lora"] = list(lora)
@@ -136,7 +140,7 @@ def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_media(messages: Any) -> None:
     """llama.cpp without a projector calls an image its own fault (HTTP 500). `messages` of any of its dialects."""
     for message in messages if isinstance(messages, list) else []:
-        content = message.get("content") if isinstance(message, Mapping) else None
+        content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else []:
             kind = part.get("type") if isinstance(part, dict) else None
             if isinstance(kind, str) and kind in _MEDIA:

@@ -13,7 +13,7 @@ def checked_messages(messages: Any) -> list[Mapping[str, Any]]:
     if not isinstance(messages, list) or not messages:
         raise RuntimeRefusedError("messages must be a list that is not empty")
     for message in messages:
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise RuntimeRefusedError("each message must be an object with a role")
         if not isinstance(message.get("content"), str | list | None):
             raise RuntimeRefusedError("a message's content must be text or a list of parts")

@@ -17,9 +17,13 @@ Body = Mapping[str, Any]
 CAPABILITIES = ("completion", "tools", "insert", "vision", "embedding", "thinking")
 
 
+#: json.dumps would make one each time.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def compact(value: Any) -> bytes:
     """JSON as it goes over the wire. Raises UnicodeError for half a surrogate pair, which no parsed request holds."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from conch_ollama.server.settings import Address, Network
 
@@ -27,6 +28,7 @@ class Caller:
 ANYONE = Caller("anyone", "open")
 
 
+@lru_cache(1024)  # clients come again
 def parse_address(text: str) -> Address | None:
     """An IP address, IPv4 in IPv6 clothes as IPv4; None for what is none (a Unix socket, a host name)."""
     try:

@@ -32,7 +32,8 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime], *, render: Ren
     """The shim in front of `runtimes` (by the names that `settings.models` uses). `render`: how a TEMPLATE that a
     request brings is rendered; without it such requests are refused.
 
-    Closes them when it ends. `app.state.shim` is its state. Raises UsageError, BadConfigError, NotWritableError.
+    Closes them when it ends. `app.state.shim` is its state, `app.state.door` what a server is to call. Raises
+    UsageError, BadConfigError, NotWritableError.
     """
     shim = Shim(settings, runtimes, render)
 
@@ -64,7 +65,7 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime], *, render: Ren
     for kind in (Refusal, ConchError, Exception):
         app.add_exception_handler(kind, _fail)
     # Before all of the framework's own layers: most requests never get to them.
-    app.middleware_stack = Door(app.build_middleware_stack(), shim, _straight(routers))
+    app.middleware_stack = app.state.door = Door(app, app.build_middleware_stack(), shim, _straight(routers))
     app.openapi = _documented(app)  # type: ignore[method-assign]
     return app
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
 
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.visitors import raw_body
@@ -39,7 +42,7 @@ def parse_object(raw: bytes, depth: int) -> dict[str, Any]:
     """The JSON object in `raw`. Raises Refusal (400) for anything else, NaN and lone surrogates among it."""
     check_depth(raw, depth)
     try:
-        found = _DECODER.decode(raw.decode("utf-8-sig"))
+        found = _DECODER.decode(raw.removeprefix(BOM_UTF8).decode())
         if _SURROGATE.search(raw):
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as err:  # UnicodeError is a ValueError
@@ -92,8 +95,6 @@ def with_texts(body: dict[str, Any], texts: Mapping[str, str], model: type[Model
 
 
 def _checked(body: dict[str, Any], model: type[Model], *, strict: bool | None) -> Model:
-    from pydantic import ValidationError
-
     try:
         return model.model_validate(body, strict=strict)
     except ValidationError as err:

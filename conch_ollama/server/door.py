@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,18 +51,20 @@ class _HungUp(Exception):  # noqa: N818 - nobody's error
 
 
 class Door:
-    """Lets requests in or refuses them. `straight`: (method, path) -> endpoint, for those that need no framework on
-    the way, which costs more than all that the door does."""
+    """Lets requests in or refuses them. `rest`: the framework's layers of `app`; `straight`: (method, path) ->
+    endpoint, for those that need no framework on the way, which costs more than all that the door does."""
 
-    def __init__(self, app: ASGIApp, shim: Shim, straight: Mapping[tuple[str, str], Endpoint]) -> None:
+    def __init__(self, app: FastAPI, rest: ASGIApp, shim: Shim, straight: Mapping[tuple[str, str], Endpoint]) -> None:
         self._app = app
+        self._rest = rest
         self._straight = straight
         self._shim = shim
         self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self._app
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self._rest(scope, receive, send)
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
@@ -80,7 +83,7 @@ class _Visit:
         self._raw_send = send
         self._headers = dict(scope["headers"])
         given = self._headers.get(b"x-request-id", b"")
-        self._id = given if _ID.fullmatch(given) else secrets.token_hex(8).encode()
+        self._id = given if _ID.fullmatch(given) else os.urandom(8).hex().encode()
         self._extra: list[tuple[bytes, bytes]] = [(b"x-request-id", self._id)]
         self._begun = time.perf_counter()
         self._status = 0
@@ -99,7 +102,7 @@ class _Visit:
             scope[BODY] = await self._whole_body()
             endpoint = self._door._straight.get((scope["method"], scope["path"]))
             if endpoint is None:
-                await self._door._app(scope, self._receive, self._send)
+                await self._door._rest(scope, self._receive, self._send)
             else:
                 response = await endpoint(Request(scope))
                 await response(scope, self._receive, self._send)
@@ -159,7 +162,8 @@ class _Visit:
             return
         visitor: Visitor = scope[KEY]
         caller = await self._shim.credentials.identify(presented_secret(scope["headers"]), visitor.address)
-        scope[KEY] = replace(visitor, caller=caller)
+        if caller is not visitor.caller:
+            scope[KEY] = replace(visitor, caller=caller)
         if caller.how == "network" and not host_not_rebound(self._text(b"host"), security.hosts):
             # Else a page with a rebound name would use the network of whoever looks at it.
             raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")

@@ -72,7 +72,7 @@ async def listen(
 
     security, limits = settings.security, settings.limits
     config = uvicorn.Config(
-        app,
+        app.state.door,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -56,6 +57,7 @@ def host_not_rebound(host: str | None, names: Sequence[str]) -> bool:
         return False
 
 
+@lru_cache(1024)  # the same ones come again
 def host_name(host: str) -> str | None:
     """The name in a Host header, in small letters and without its port; None for what is no such header."""
     if any(rune in host for rune in "/\\@ \t,"):
@@ -66,6 +68,7 @@ def host_name(host: str) -> str | None:
         return None
 
 
+@lru_cache(1024)
 def is_local(name: str) -> bool:
     """localhost, its subdomains, and loopback addresses."""
     if name == "localhost" or name.endswith(".localhost"):

@@ -108,7 +108,7 @@ class Registry:
         if found is None or not self._allowed(found, caller, address):
             raise model_not_found(wanted or "", hidden=found is not None)
         # Clients look for the name that they asked for, tag and all.
-        return replace(found, name=wanted) if wanted else found
+        return found if wanted in {None, found.name} else replace(found, name=wanted)
 
     def _only(self, caller: Caller, address: Address | None) -> str | None:
         names = [name for name, served in self._served.items() if self._allowed(served, caller, address)]
