@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import time
 from collections import deque
@@ -22,6 +23,7 @@ import httptools
 _LIMIT = 1 << 20
 #: The server waits for five seconds.
 _AHEAD_S = 4.0
+_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 
 
 class BrokenAnswerError(Exception):
@@ -47,6 +49,7 @@ class LoopbackAnswer(asyncio.Protocol):
         self._waiting = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._head = b""
         self._framed = False
         self._ended = False
         self._fault: str | None = None
@@ -60,6 +63,8 @@ class LoopbackAnswer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._parser is None or self._ended or self._fault is not None:
             return
+        if not self.status:
+            self._head += data
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as err:
@@ -77,14 +82,13 @@ class LoopbackAnswer(asyncio.Protocol):
         self._parser = None  # they hold each other
         self._wake()
 
-    def on_header(self, name: bytes, _value: bytes) -> None:
-        if name.lower() in {b"content-length", b"transfer-encoding"}:
-            self._framed = True
-
     def on_headers_complete(self) -> None:
         if self._parser is not None:
             self.status = self._parser.get_status_code()
-            self._news = True
+            # One look instead of a call for each header, while llama.cpp reads the prompt on every core.
+            head, _, _ = self._head.partition(b"\r\n\r\n")
+            self._framed = _FRAMING.search(head) is not None
+            self._head = b""
 
     def on_body(self, body: bytes) -> None:
         waiter = self._waiter
@@ -120,8 +124,8 @@ class LoopbackAnswer(asyncio.Protocol):
             self._transport.write(data)
 
     async def begin(self) -> None:
-        """Wait for the status line and the headers."""
-        while not self.status:
+        """Wait for the first of the body, or its end."""
+        while not self._pieces and not self._ended:
             await self._more()
 
     async def piece(self) -> bytes | None:
@@ -179,7 +183,7 @@ class Line:
         self._closed = False
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> LoopbackAnswer:
-        """Send a request and return when its answer begins. Raises NotListeningError or BrokenAnswerError."""
+        """Send a request and return when its answer's body begins. Raises NotListeningError or BrokenAnswerError."""
         head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         try:
             answer = await self._sent(head.encode() + body)
