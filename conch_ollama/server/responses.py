@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -19,7 +19,6 @@ from conch_ollama.server.errors import Refusal, ending, error_body, error_header
 from conch_ollama.server.visitors import KEY, Visitor
 
 log = logging.getLogger(__name__)
-Write = Callable[[bytes], Awaitable[None]]
 #: An extension of ASGI, whose `push(make, given)` sends `make(given)` as a piece of a body at once, if that can be, and
 #: tells whether it has.
 PUSH = "conch.push"
@@ -124,7 +123,7 @@ class WholeAnswer(Watched):
 
 
 class StreamedAnswer(Watched):
-    """What `produce` writes, as it comes.
+    """What `produce` writes or pushes into this answer, as it comes.
 
     `comment` is sent after each `quiet_s` seconds without a word, also before the first; None: never. A client that
     takes nothing for `stuck_s` seconds is cut off. `failure` makes an error the stream's last event.
@@ -132,7 +131,7 @@ class StreamedAnswer(Watched):
 
     def __init__(
         self,
-        produce: Callable[[Write], Coroutine[Any, Any, None]],
+        produce: Callable[[StreamedAnswer], Coroutine[Any, Any, None]],
         *,
         media_type: str,
         failure: Callable[[Refusal], bytes],
@@ -163,7 +162,7 @@ class StreamedAnswer(Watched):
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._look_later(task)
         try:
-            await self._produce(self.write)
+            await self._produce(self)
         except asyncio.CancelledError:
             # Cut off by the server's end, not by the client: it shall know that this is not the whole answer.
             if self._gone:

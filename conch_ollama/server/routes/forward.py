@@ -16,7 +16,7 @@ from conch_ollama.server.bodies import read_body
 from conch_ollama.server.dialects.openai import event
 from conch_ollama.server.errors import Refusal, openai_error
 from conch_ollama.server.jobs import job_for
-from conch_ollama.server.responses import JSON, StreamedAnswer, Write
+from conch_ollama.server.responses import JSON, StreamedAnswer
 from conch_ollama.server.schemas.documents import answers, body_of, object_with
 from conch_ollama.server.schemas.openai import MessagesRequest, ResponsesRequest
 from conch_ollama.server.shim import shim_of
@@ -65,8 +65,8 @@ async def _passed_on(request: Request, model: type[BaseModel]) -> Response:
     job = await job_for(request, "count" if limit is None else "forward", body, path.rpartition("/")[2])
     _with_system(job, path)
 
-    async def produce(write: Write) -> None:
-        await forward(shim, job, path, write)
+    async def produce(out: StreamedAnswer) -> None:
+        await forward(shim, job, path, out.write)
 
     streamed = limit is not None and bool(body.get("stream"))
     return StreamedAnswer(

@@ -16,7 +16,7 @@ from conch_ollama.server.as_text import context_after
 from conch_ollama.server.dialects.ollama_answers import OllamaAnswer, line
 from conch_ollama.server.errors import Refusal, ollama_error
 from conch_ollama.server.jobs import find_model
-from conch_ollama.server.responses import StreamedAnswer, WholeAnswer, Write
+from conch_ollama.server.responses import StreamedAnswer, WholeAnswer
 from conch_ollama.server.shim import Shim, shim_of
 
 NDJSON = "application/x-ndjson"
@@ -71,28 +71,27 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
 
         return WholeAnswer(whole)
 
-    async def stream(write: Write) -> None:
+    async def stream(out: StreamedAnswer) -> None:
         async def listen(chunk: Chunk) -> None:
             for piece in made.lines(chunk, time.time()):
-                await write(line(piece))
+                await out.write(line(piece))
             await look_for_context()
 
         def text(chunk: Chunk) -> bytes:
             return b"".join(line(piece) for piece in made.lines(chunk, time.time()))
 
-        await answer(shim, job, listen, partial(response.push, text))
+        await answer(shim, job, listen, partial(out.push, text))
         *before, last = made.last(time.time(), _figures(job.tally))
         for piece in before:
-            await write(line(piece))
-        await write(line(last | context))
+            await out.write(line(piece))
+        await out.write(line(last | context))
 
-    response = StreamedAnswer(
+    return StreamedAnswer(
         stream,
         media_type=NDJSON,
         failure=lambda refusal: line(ollama_error(refusal)),
         stuck_s=shim.settings.limits.stuck_s,
     )
-    return response
 
 
 def _figures(tally: Tally) -> dict[str, float]:

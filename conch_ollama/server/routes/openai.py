@@ -15,7 +15,7 @@ from conch_ollama.server.bodies import read_body
 from conch_ollama.server.dialects.openai import DONE, Rewriter, event
 from conch_ollama.server.errors import openai_error
 from conch_ollama.server.jobs import find_model, job_for, only_one
-from conch_ollama.server.responses import JSONAnswer, StreamedAnswer, WholeAnswer, Write
+from conch_ollama.server.responses import JSONAnswer, StreamedAnswer, WholeAnswer
 from conch_ollama.server.schemas.documents import answers, body_of, object_with, parameters
 from conch_ollama.server.schemas.openai import ChatRequest, CompletionRequest, EmbeddingRequest
 from conch_ollama.server.shim import Shim, shim_of
@@ -99,17 +99,17 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
 
         return WholeAnswer(produce)
 
-    async def stream(write: Write) -> None:
+    async def stream(out: StreamedAnswer) -> None:
         rewriter = Rewriter(name, usage=asked, reasoning_field=field)
 
         async def listen(chunk: Chunk) -> None:
             for raw in rewriter.chunks(chunk):
-                await write(event(raw))
+                await out.write(event(raw))
 
-        await answer(shim, job, listen, partial(response.push, rewriter.text))
-        await write(DONE)
+        await answer(shim, job, listen, partial(out.push, rewriter.text))
+        await out.write(DONE)
 
-    response = StreamedAnswer(
+    return StreamedAnswer(
         stream,
         media_type=SSE,
         failure=lambda refusal: event(compact(openai_error(refusal))),
@@ -117,7 +117,6 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
         quiet_s=shim.settings.limits.keep_alive_s,
         stuck_s=shim.settings.limits.stuck_s,
     )
-    return response
 
 
 @router.post("/embeddings", include_in_schema=False)
