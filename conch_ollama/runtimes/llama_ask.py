@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 
 from conch_ollama.errors import RuntimeFailedError, RuntimeRefusedError
-from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.llama_body import encode
 from conch_ollama.runtimes.llama_chunks import Chunks
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
+from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, LoopbackAnswer, NotListeningError
 from conch_ollama.runtimes.protocol import Take
 from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.worker_seats import Worker
@@ -18,8 +18,8 @@ from conch_ollama.runtimes.worker_seats import Worker
 CHAT = "/v1/chat/completions"
 
 
-async def begun(worker: Worker, path: str, request: bytes) -> loopback.LoopbackAnswer:
-    """The answer to a POST, from its first byte on; it is the caller's to close. Raises loopback.NotListeningError
+async def begun(worker: Worker, path: str, request: bytes) -> LoopbackAnswer:
+    """The answer to a POST, from its first byte on; it is the caller's to close. Raises NotListeningError
     where nothing was begun, and what llama.cpp refuses or breaks off."""
     try:
         answer = await worker.line.ask("POST", path, request)
@@ -29,26 +29,26 @@ async def begun(worker: Worker, path: str, request: bytes) -> loopback.LoopbackA
             said = await answer.read()
         finally:
             answer.close()
-    except loopback.NotListeningError:
+    except NotListeningError:
         raise
-    except loopback.BrokenAnswerError as err:
+    except BrokenAnswerError as err:
         raise await broken_off(worker, err) from err
     if answer.status == 500 and path == CHAT and not await _renders(worker, request):
         raise refusal(400, said, from_body=False)
     raise refusal(answer.status, said)
 
 
-async def piece(worker: Worker, answer: loopback.LoopbackAnswer) -> bytes | None:
+async def piece(worker: Worker, answer: LoopbackAnswer) -> bytes | None:
     """The answer's next bytes, None at its end."""
     try:
         found = await answer.piece()
-    except loopback.BrokenAnswerError as err:
+    except BrokenAnswerError as err:
         raise await broken_off(worker, err) from err
     worker.heard = time.monotonic()
     return found
 
 
-def offer(worker: Worker, answer: loopback.LoopbackAnswer, reader: Events, chunks: Chunks, take: Take | None) -> None:
+def offer(worker: Worker, answer: LoopbackAnswer, reader: Events, chunks: Chunks, take: Take | None) -> None:
     """Have `take` offered what it may be offered of an answer; see Runtime.chat. The rest goes by `reader`."""
     if take is None:
         return
@@ -69,7 +69,7 @@ async def whole(worker: Worker, path: str, request: bytes) -> bytes:
     """All of an answer."""
     try:
         answer = await begun(worker, path, request)
-    except loopback.NotListeningError as err:
+    except NotListeningError as err:
         raise await broken_off(worker, err) from err
     found = []
     try:

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefusedError
-from conch_ollama.runtimes import loopback
 from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.runtimes.durations import keep_alive_seconds
 from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, offer, piece, whole
@@ -22,6 +21,7 @@ from conch_ollama.runtimes.llama_errors import broken_off, sound
 from conch_ollama.runtimes.llama_forward import MESSAGES, Asked, forwarded
 from conch_ollama.runtimes.llama_infill import InfillChunks, infill_request
 from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all, refuse_tools
+from conch_ollama.runtimes.loopback_answer import LoopbackAnswer, NotListeningError
 from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard, Take
 from conch_ollama.runtimes.server_sent_events import Events
@@ -218,7 +218,7 @@ class LlamaCppRuntime:
     @contextlib.asynccontextmanager
     async def _begun(
         self, entry: Planned, body: Body, path: str, request: bytes, plan: WorkerPlan | None = None
-    ) -> AsyncGenerator[tuple[Worker, loopback.LoopbackAnswer], None]:
+    ) -> AsyncGenerator[tuple[Worker, LoopbackAnswer], None]:
         """An answer that has begun, and whose it is. `plan`: the worker to ask, None: the one for answers."""
         if not entry.facts.answers:
             raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
@@ -226,14 +226,14 @@ class LlamaCppRuntime:
             worker = await stack.enter_async_context(self._lease(entry, body, plan))
             try:
                 answer = await begun(worker, path, request)
-            except loopback.NotListeningError:
+            except NotListeningError:
                 # It died a moment ago, so nothing was begun: once more, with the next one.
                 self._pool.broken(worker)
                 await stack.aclose()
                 worker = await stack.enter_async_context(self._lease(entry, body, plan))
                 try:
                     answer = await begun(worker, path, request)
-                except loopback.NotListeningError as err:
+                except NotListeningError as err:
                     raise await broken_off(worker, err) from err
             stack.callback(answer.close)
             yield worker, answer

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from conch_ollama.runtimes import loopback
+from conch_ollama.runtimes.loopback_answer import BrokenAnswerError
 from conch_ollama.runtimes.worker_seats import Worker
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ async def _is_well(worker: Worker, timeout: float) -> bool:
     try:
         async with asyncio.timeout(timeout):
             answer = await loopback.ask(worker.address, worker.key, "GET", "/health")
-    except (loopback.BrokenAnswerError, TimeoutError):
+    except (BrokenAnswerError, TimeoutError):
         return False
     answer.close()
     worker.heard = time.monotonic()

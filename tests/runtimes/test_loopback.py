@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from conch_ollama.runtimes.loopback import BrokenAnswerError, Line, NotListeningError, ask
+from conch_ollama.runtimes.loopback import Line, ask
+from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, NotListeningError
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
