@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.large_model import make
 from benchmarks.measure import machine
-from benchmarks.streams import Load, load, spread
+from benchmarks.streams import Load, interval, load, spread
 from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, plan_all
 from conch_ollama.runtimes.machine_fit import look_at_machine
 from conch_ollama.runtimes.worker_process import WorkerProcess
@@ -106,6 +106,7 @@ def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
                     ours.append(asyncio.run(load(shim, "bench", count, tokens=length)))
                 for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
                     print(_row(f"{count} | {length}", name, found))
+                print(_difference(f"{count} | {length}", theirs[1:], ours[1:]))
     finally:
         worker.close()
 
@@ -137,6 +138,17 @@ def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
         done = subprocess.run([parity, "-c", SEEDS, str(hf), str(tokens)], capture_output=True, text=True, check=True)
         seconds = float(done.stdout.split()[-1])
         print(f"| transformers, float32, not streamed | 1 | {seconds * 1000:.0f} | {tokens / seconds:.0f} | 0 |")
+
+
+def _difference(first: str, theirs: list[Load], ours: list[Load]) -> str:
+    """How much later the first token comes and how much faster the others do, with 95% intervals (bootstrap)."""
+    later = interval([one.first for one in theirs], [one.first for one in ours])
+    rates = [[one.rate for one in found] for found in (theirs, ours)]
+    usual = spread(rates[0])[1]
+    faster = interval(*rates)
+    times = f"{later[1] * 1000:+.1f} ({later[0] * 1000:+.1f} to {later[2] * 1000:+.1f})"
+    shares = f"{faster[1] / usual:+.1%} ({faster[0] / usual:+.1%} to {faster[2] / usual:+.1%})"
+    return f"| {first} | difference of the medians | {times} | {shares} | |"
 
 
 def _row(first: str, second: str, found: list[Load]) -> str:
