@@ -45,7 +45,6 @@ class LoopbackAnswer(asyncio.Protocol):
         self._framed = False
         self._ended = False
         self._fault: str | None = None
-        self._news = False
         #: Is offered each piece that comes while it is waited for; what it takes is not among those of `piece`.
         self.take: Callable[[bytes], bool] | None = None
 
@@ -61,9 +60,7 @@ class LoopbackAnswer(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as err:
             self._fault = str(err) or type(err).__name__
-            self._news = True
-        if self._news:
-            self._news = False
+        if self._pieces or self._ended or self._fault is not None:
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,7 +85,6 @@ class LoopbackAnswer(asyncio.Protocol):
         idle = waiter is not None and not self._pieces and not waiter.done()
         if self.take is not None and idle and self.take(body):
             return
-        self._news = True
         self._pieces.append(body)
         self._waiting += len(body)
         if self._waiting > _LIMIT and not self._paused and self._transport is not None:
@@ -96,7 +92,6 @@ class LoopbackAnswer(asyncio.Protocol):
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        self._news = True
         self._ended = True
 
     def _wake(self) -> None:

@@ -109,7 +109,7 @@ async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIte
         shim.answered(job, kept)
 
 
-async def answer(shim: Shim, job: Job, listen: Listener, take: Take | None = None) -> None:
+async def answer(shim: Shim, job: Job, listen: Listener, take: Take) -> None:
     """Have the job done; every chunk goes to `listen`, or to `take`, which the runtime may offer it to; see
     Runtime.chat. Raises Refusal and the runtime's errors.
 
@@ -151,10 +151,10 @@ async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awai
 
 
 async def _listen(
-    job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None, take: Take | None
+    job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None, take: Take
 ) -> None:
     def taken(chunk: Chunk) -> bool:
-        if take is None or not take(chunk):
+        if not take(chunk):
             return False
         job.tally.chunks += 1
         if kept is not None:
@@ -166,8 +166,7 @@ async def _listen(
         if job.prepare is not None:
             await job.prepare(job)
         ask = runtime.chat if job.kind == "chat" else runtime.complete
-        stream = ask(model, job.body, None if take is None else taken)
-        async with aclosing(stream):
+        async with aclosing(ask(model, job.body, taken)) as stream:
             async for chunk in stream:
                 if job.tally.first_s is None:
                     clock.reschedule(asyncio.get_running_loop().time() + total_s)

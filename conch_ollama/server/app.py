@@ -65,7 +65,7 @@ def make_app(settings: Settings, runtimes: Mapping[str, Runtime], *, render: Ren
     for kind in (Refusal, ConchError, Exception):
         app.add_exception_handler(kind, _fail)
     # Before all of the framework's own layers: most requests never get to them.
-    app.middleware_stack = app.state.door = Door(app, app.build_middleware_stack(), shim, _straight(routers))
+    app.middleware_stack = app.state.door = Door(app, shim, _straight(routers))
     app.openapi = _documented(app)  # type: ignore[method-assign]
     return app
 

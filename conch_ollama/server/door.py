@@ -16,7 +16,7 @@ from dataclasses import replace
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from conch_ollama.server.access import ANYONE
 from conch_ollama.server.audit import refused_record
@@ -51,12 +51,12 @@ class _HungUp(Exception):  # noqa: N818 - nobody's error
 
 
 class Door:
-    """Lets requests in or refuses them. `rest`: the framework's layers of `app`; `straight`: (method, path) ->
-    endpoint, for those that need no framework on the way, which costs more than all that the door does."""
+    """Lets requests in to `app` or refuses them. `straight`: (method, path) -> endpoint, for those that need no
+    framework on the way, which costs more than all that the door does."""
 
-    def __init__(self, app: FastAPI, rest: ASGIApp, shim: Shim, straight: Mapping[tuple[str, str], Endpoint]) -> None:
+    def __init__(self, app: FastAPI, shim: Shim, straight: Mapping[tuple[str, str], Endpoint]) -> None:
         self._app = app
-        self._rest = rest
+        self._rest = app.build_middleware_stack()
         self._straight = straight
         self._shim = shim
         self._rates = Rates()

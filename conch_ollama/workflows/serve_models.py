@@ -140,8 +140,8 @@ def plan_target(
     Bounds) and `wishes` (see llama_model) are for what llama.cpp serves, `host` for Ollama, `upstream` and `key` for
     "openai"; UsageError for them at another runtime.
     """
-    asked = runtime
-    if runtime == BINDING:
+    binding = {"binding": BINDING} if runtime == BINDING else {}
+    if binding:
         runtime = LLAMA
     kind = runtime or ("openai" if upstream else LLAMA if target and _is_path(target) else "ollama")
     heard = {
@@ -153,12 +153,10 @@ def plan_target(
         unheard = [f"--{option.replace('_', '-')}" for option, value in options.items() if value is not None]
         if other != kind and unheard:
             raise UsageError(f"{', '.join(unheard)}: only for the {other} runtime, not for {kind}")
-    if asked == BINDING:
-        wishes["binding"] = BINDING
     if kind == LLAMA:
         if target is None:
             raise UsageError("which folder or GGUF?", hint="conch serve out/")
-        model = llama_model(Path(target), name=name, **wishes)
+        model = llama_model(Path(target), name=name, **wishes, **binding)
         return ServePlan(settings, llama=(model,), bounds=Bounds(memory=memory), load_first=(LLAMA, model.name))
     plan: OllamaPlan | UpstreamPlan = OllamaPlan(host)
     if kind == "openai":

@@ -11,32 +11,33 @@ from hypothesis import strategies as st
 
 from conch_ollama.runtimes.llama_chunks import ChatChunks, Chunks, CompletionChunks
 from conch_ollama.runtimes.llama_models import ALIAS
+from conch_ollama.runtimes.protocol import compact
 from conch_ollama.runtimes.server_sent_events import Events
 
-TAIL = {"created": 1796065902, "id": "chatcmpl-1", "model": ALIAS, "system_fingerprint": "b1"}
+TAIL: dict[str, Any] = {"created": 1796065902, "id": "chatcmpl-1", "model": ALIAS, "system_fingerprint": "b1"}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
     ['"', "\\", '\\"', '"}}],"created":1', '","x":"', "海螺", "🐚", "\n\n", '"usage":{', "data: ", "", " "]
 )
 
 
-def chat_event(delta: dict[str, Any], index: int = 0, created: int = 0, **more: Any) -> bytes:
+def event(choice: dict[str, Any], created: int) -> bytes:
     """As llama.cpp writes it, keys in its order."""
-    tail = TAIL | {"created": TAIL["created"] + created}
-    choice = {"finish_reason": None, "index": index, "delta": delta, **more}
-    return json.dumps({"choices": [choice], **tail}, separators=(",", ":"), ensure_ascii=False).encode()
+    return compact({"choices": [choice], **TAIL, "created": TAIL["created"] + created})
+
+
+def chat_event(delta: dict[str, Any], index: int = 0, created: int = 0, **more: Any) -> bytes:
+    return event({"finish_reason": None, "index": index, "delta": delta, **more}, created)
 
 
 def text_event(text: str, index: int = 0, created: int = 0, **more: Any) -> bytes:
-    choice = {"text": text, "index": index, "logprobs": None, "finish_reason": None, **more}
-    tail = TAIL | {"created": TAIL["created"] + created}
-    return json.dumps({"choices": [choice], **tail}, separators=(",", ":"), ensure_ascii=False).encode()
+    return event({"text": text, "index": index, "logprobs": None, "finish_reason": None, **more}, created)
 
 
 def pieces_of(events: list[bytes], together: list[int]) -> list[bytes]:
     """The stream in pieces; those of `together` come with the one before."""
     pieces: list[bytes] = []
-    for number, event in enumerate(events):
-        raw = b"data: " + event + b"\n\n"
+    for number, one in enumerate(events):
+        raw = b"data: " + one + b"\n\n"
         if number in together and pieces:
             pieces[-1] += raw
         else:

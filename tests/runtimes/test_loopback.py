@@ -15,13 +15,16 @@ from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, NotListenin
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-def answered(raw: bytes, work: Callable[[str], Awaitable[Any]]) -> Any:
-    """`work` with the address of a server that says `raw` to whoever asks, and closes."""
+def answered(raw: bytes, work: Callable[[str], Awaitable[Any]], *later: bytes) -> Any:
+    """`work` with the address of a server that says `raw` to whoever asks, `later` a moment after, and closes."""
 
     async def main() -> Any:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(raw)
+            for more in later:
+                await asyncio.sleep(0.2)
+                writer.write(more)
             writer.close()
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
@@ -165,18 +168,5 @@ def test_what_fails_in_taking_ends_the_answer() -> None:
         answer.take = take
         await answer.read()
 
-    slow = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", b"1\r\nx\r\n0\r\n\r\n"
-
-    async def main() -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(slow[0])
-            await asyncio.sleep(0.2)
-            writer.write(slow[1])
-            writer.close()
-
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
-            await work(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-
     with pytest.raises(BrokenAnswerError):
-        asyncio.run(main())
+        answered(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", work, b"1\r\nx\r\n0\r\n\r\n")
