@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from conch_ollama.errors import RuntimeFailedError, RuntimeRefusedError
 from conch_ollama.runtimes.llama_body import encode
-from conch_ollama.runtimes.llama_chunks import Chunks
 from conch_ollama.runtimes.llama_errors import broken_off, refusal
 from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, LoopbackAnswer, NotListeningError
-from conch_ollama.runtimes.protocol import Take
-from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.worker_seats import Worker
 
 CHAT = "/v1/chat/completions"
+#: Makes what is offered each piece of an answer of the worker that has been asked; see LoopbackAnswer.take.
+Offer = Callable[[Worker], Callable[[bytes], bool]]
 
 
-async def begun(worker: Worker, path: str, request: bytes) -> LoopbackAnswer:
-    """The answer to a POST, from its first byte on; it is the caller's to close. Raises NotListeningError
-    where nothing was begun, and what llama.cpp refuses or breaks off."""
+async def begun(worker: Worker, path: str, request: bytes, offer: Offer | None = None) -> LoopbackAnswer:
+    """The answer to a POST, from its first piece on that `offer` does not take; it is the caller's to close.
+
+    Raises NotListeningError where nothing was begun, and what llama.cpp refuses or breaks off.
+    """
     try:
-        answer = await worker.line.ask("POST", path, request)
+        answer = await worker.line.ask("POST", path, request, None if offer is None else partial(offer, worker))
         if answer.status < 400:
             return answer
         try:
@@ -46,23 +48,6 @@ async def piece(worker: Worker, answer: LoopbackAnswer) -> bytes | None:
         raise await broken_off(worker, err) from err
     worker.heard = time.monotonic()
     return found
-
-
-def offer(worker: Worker, answer: LoopbackAnswer, reader: Events, chunks: Chunks, take: Take | None) -> None:
-    """Have `take` offered what it may be offered of an answer; see Runtime.chat. The rest goes by `reader`."""
-    if take is None:
-        return
-
-    def taken(found: bytes) -> bool:
-        if reader.pending:
-            return False
-        chunk = chunks.text(found)
-        if chunk is None or not take(chunk):
-            return False
-        worker.heard = time.monotonic()
-        return True
-
-    answer.take = taken
 
 
 async def whole(worker: Worker, path: str, request: bytes) -> bytes:

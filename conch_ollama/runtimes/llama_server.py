@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from conch_ollama.errors import NotFoundError, NotSupportedError, RuntimeRefusedError
 from conch_ollama.runtimes.bounds import USUAL, Bounds
 from conch_ollama.runtimes.durations import keep_alive_seconds
-from conch_ollama.runtimes.llama_ask import CHAT, begun, cut, offer, piece, whole
+from conch_ollama.runtimes.llama_ask import CHAT, Offer, cut, piece, whole
 from conch_ollama.runtimes.llama_body import chat_request, completion_request, encode
 from conch_ollama.runtimes.llama_chunks import ChatChunks, Chunks, CompletionChunks
-from conch_ollama.runtimes.llama_errors import broken_off, sound
+from conch_ollama.runtimes.llama_exchange import Exchange
 from conch_ollama.runtimes.llama_forward import MESSAGES, Asked, forwarded
 from conch_ollama.runtimes.llama_infill import InfillChunks, infill_request
 from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, Planned, card_of, describe, plan_all, refuse_tools
-from conch_ollama.runtimes.loopback_answer import LoopbackAnswer, NotListeningError
+from conch_ollama.runtimes.llama_reading import Reading
 from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard, Take
-from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.vectors import decode_base64, shortened
-from conch_ollama.runtimes.worker_pool import WorkerPool
+from conch_ollama.runtimes.worker_pool import Lease, WorkerPool
 from conch_ollama.runtimes.worker_room import Room
 from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 
@@ -74,18 +74,18 @@ class LlamaCppRuntime:
         entry = self._entry(model)
         refuse_tools(entry, body)
         request = chat_request(body, options=entry.model.options, system=entry.model.system, lora=entry.lora)
-        return self._stream(entry, body, CHAT, request, ChatChunks(ALIAS, model), take)
+        return self._stream(entry, body, CHAT, request, partial(ChatChunks, ALIAS, model), take)
 
     def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
         entry = self._entry(model)
         options = entry.model.options
         if not body.get("suffix"):
             request = completion_request(body, options=options, lora=entry.lora)
-            return self._stream(entry, body, "/v1/completions", request, CompletionChunks(ALIAS, model), take)
+            return self._stream(entry, body, "/v1/completions", request, partial(CompletionChunks, ALIAS, model), take)
         if "insert" not in entry.facts.card.capabilities or entry.model.binding != "xllamacpp":
             raise RuntimeRefusedError(f"{model} does not support insert: it has no tokens for a gap in a text")
         request = infill_request(body, options=options, lora=entry.lora)
-        return self._stream(entry, body, "/infill", request, InfillChunks(model), take)
+        return self._stream(entry, body, "/infill", request, partial(InfillChunks, model), take)
 
     async def rendered(self, model: str, body: Body) -> str:
         entry = self._entry(model)
@@ -181,59 +181,45 @@ class LlamaCppRuntime:
                 hint=f"there is: {', '.join(self._entries)}",
             ) from None
 
-    def _lease(
-        self, entry: Planned, body: Body, plan: WorkerPlan | None = None
-    ) -> contextlib.AbstractAsyncContextManager[Worker]:
-        name = entry.model.name
+    def _keeps(self, entry: Planned, body: Body) -> float:
+        """How long its worker is kept after this request, in seconds."""
         wanted = keep_alive_seconds(body.get("keep_alive"))
         if wanted is not None:
-            self._keep_alive[name] = wanted
-        return self._pool.lease(plan or entry.plan, self._keep_alive.get(name, entry.model.keep_alive))
+            self._keep_alive[entry.model.name] = wanted
+        return self._keep_alive.get(entry.model.name, entry.model.keep_alive)
+
+    def _lease(self, entry: Planned, body: Body, plan: WorkerPlan | None = None) -> Lease:
+        return self._pool.lease(plan or entry.plan, self._keeps(entry, body))
+
+    def _exchange(
+        self, entry: Planned, body: Body, path: str, request: bytes, plan: WorkerPlan, offer: Offer | None = None
+    ) -> Exchange:
+        if not entry.facts.answers:
+            raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
+        return Exchange(self._pool, plan, self._keeps(entry, body), path, request, offer)
 
     async def _stream(
-        self, entry: Planned, body: Body, path: str, request: bytes, chunks: Chunks, take: Take | None
+        self, entry: Planned, body: Body, path: str, request: bytes, chunks: Callable[[], Chunks], take: Take | None
     ) -> AsyncGenerator[Chunk, None]:
-        """The chunks of an answer. One generator does it all: each more would be paid for by every token."""
-        reader = Events()
-        async with self._begun(entry, body, path, request) as (worker, answer):
-            offer(worker, answer, reader, chunks, take)
+        """The chunks of an answer."""
+        reading: Reading
+
+        def offer(worker: Worker) -> Callable[[bytes], bool]:
+            nonlocal reading
+            reading = Reading(worker, chunks(), take)
+            return reading.offered
+
+        async with self._exchange(entry, body, path, request, entry.plan, offer) as (worker, answer):
             while (found := await piece(worker, answer)) is not None:
-                for data in reader.feed(found):
-                    for chunk in chunks.feed(sound(data)):
-                        yield chunk
-            for data in reader.end():
-                for chunk in chunks.feed(sound(data)):
+                for chunk in reading.read(found):
                     yield chunk
-        for chunk in chunks.end():
+        for chunk in reading.end():
             yield chunk
 
     async def _pieces(
         self, entry: Planned, body: Body, path: str, request: bytes, plan: WorkerPlan
     ) -> AsyncGenerator[bytes, None]:
         """An answer's bytes as they come."""
-        async with self._begun(entry, body, path, request, plan) as (worker, answer):
+        async with self._exchange(entry, body, path, request, plan) as (worker, answer):
             while (found := await piece(worker, answer)) is not None:
                 yield found
-
-    @contextlib.asynccontextmanager
-    async def _begun(
-        self, entry: Planned, body: Body, path: str, request: bytes, plan: WorkerPlan | None = None
-    ) -> AsyncGenerator[tuple[Worker, LoopbackAnswer], None]:
-        """An answer that has begun, and whose it is. `plan`: the worker to ask, None: the one for answers."""
-        if not entry.facts.answers:
-            raise RuntimeRefusedError(f"{entry.model.name} makes embeddings only, it answers nothing")
-        async with contextlib.AsyncExitStack() as stack:
-            worker = await stack.enter_async_context(self._lease(entry, body, plan))
-            try:
-                answer = await begun(worker, path, request)
-            except NotListeningError:
-                # It died a moment ago, so nothing was begun: once more, with the next one.
-                self._pool.broken(worker)
-                await stack.aclose()
-                worker = await stack.enter_async_context(self._lease(entry, body, plan))
-                try:
-                    answer = await begun(worker, path, request)
-                except NotListeningError as err:
-                    raise await broken_off(worker, err) from err
-            stack.callback(answer.close)
-            yield worker, answer

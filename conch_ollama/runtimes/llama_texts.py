@@ -25,9 +25,13 @@ class Texts:
     def __init__(self) -> None:
         self._before = self._after = _AFTER  # nothing begins with it
         self._made_before = self._made_after = b""
+        self._new: tuple[bytes, bytes] | None = None
 
     def learn(self, data: bytes, made: bytes) -> None:
         """The data of an event, and the chunk that was made of it. Of no effect unless both hold a piece of text."""
+        self._new = data, made  # is read when the next piece is asked about: the first one is not to wait for it
+
+    def _read(self, data: bytes, made: bytes) -> None:
         told, ours = _EVENT.fullmatch(data), _EVENT.fullmatch(made)
         if told is not None and ours is not None:
             self._before, self._after = _BEFORE + told[1], told[2] + _AFTER
@@ -35,6 +39,9 @@ class Texts:
 
     def like(self, piece: bytes) -> bytes | None:
         """The chunk for a piece of the stream that is one event like the last one. None: it is not."""
+        if self._new is not None:
+            self._read(*self._new)
+            self._new = None
         if not (piece.startswith(self._before) and piece.endswith(self._after)):
             return None
         text = piece[len(self._before) : -len(self._after)]

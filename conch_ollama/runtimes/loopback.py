@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -42,14 +43,19 @@ class Line:
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> LoopbackAnswer:
-        """Send a request and return when its answer's body begins. Raises NotListeningError or BrokenAnswerError."""
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", offer: Callable[[], Callable[[bytes], bool]] | None = None
+    ) -> LoopbackAnswer:
+        """Send a request and return when the first piece of its answer's body has come that is not taken by what
+        `offer` makes; see LoopbackAnswer.take. Raises NotListeningError or BrokenAnswerError."""
         head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         try:
             answer = await self._sent(head.encode() + body)
         except OSError as err:
             raise NotListeningError(str(err)) from err
         try:
+            if offer is not None:
+                answer.take = offer()
             await answer.begin()
         except BaseException:
             answer.close()

@@ -45,7 +45,8 @@ class LoopbackAnswer(asyncio.Protocol):
         self._framed = False
         self._ended = False
         self._fault: str | None = None
-        #: Is offered each piece that comes while it is waited for; what it takes is not among those of `piece`.
+        #: Is offered each piece of what is no error, while nothing waits before it; what it takes is not among those of
+        #: `piece`.
         self.take: Callable[[bytes], bool] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -74,6 +75,8 @@ class LoopbackAnswer(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._parser is not None:
             self.status = self._parser.get_status_code()
+            if self.status >= 400:
+                self.take = None
             # One look instead of a call for each header, while llama.cpp reads the prompt on every core.
             head, _, _ = self._head.partition(b"\r\n\r\n")
             self._framed = _FRAMING.search(head) is not None
@@ -111,7 +114,7 @@ class LoopbackAnswer(asyncio.Protocol):
             self._transport.write(data)
 
     async def begin(self) -> None:
-        """Wait for the first of the body, or its end."""
+        """Wait for the first of the body that is not taken, or its end."""
         while not self._pieces and not self._ended:
             await self._more()
 

@@ -132,9 +132,9 @@ class Runtime(Protocol):
         Ollama, which a runtime maps or leaves out). `stream` is ignored: chunks come, the last ones with
         `finish_reason` and `usage`; `[DONE]` is not among them.
 
-        A runtime may offer a chunk to `take` the moment that it comes, while the stream is waited on, if it holds
-        nothing but a piece of text and is not the first: a taken one does not come from the stream. That saves a turn
-        of the event loop, and waking whoever waits, for each token."""
+        A runtime may offer a chunk to `take` the moment that it comes, while the stream is waited on, if it ends
+        nothing, with neither a `finish_reason` nor `usage`: a taken one does not come from the stream. That saves a
+        turn of the event loop, and waking whoever waits, for each token."""
         ...
 
     def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:

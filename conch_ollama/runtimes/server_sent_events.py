@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 DONE = b"[DONE]"
-_LF = 10
+_BEGIN = b"data: "
 
 
 class Events:
@@ -28,15 +28,11 @@ class Events:
 
     def feed(self, piece: bytes) -> Sequence[bytes]:
         """The events that have come to their ends."""
-        # Almost always a piece is exactly one event of one line.
-        if (
-            not self.pending
-            and piece.startswith(b"data: ")
-            and piece.find(b"\n") == len(piece) - 2
-            and piece[-1] == _LF
-        ):
-            data = piece[6:-2]
-            return (data,) if data != DONE else ()
+        # Almost always a piece is whole events of one line each.
+        if not self.pending and piece.startswith(_BEGIN) and piece.endswith(b"\n\n"):
+            found = piece[len(_BEGIN) : -2].split(b"\n\n" + _BEGIN)
+            if piece.count(b"\n") == 2 * len(found) and piece.find(b"\r") < 0:
+                return [data for data in found if data and data != DONE]
         pending = self.pending + piece
         if pending.endswith(b"\r"):
             self.pending = pending

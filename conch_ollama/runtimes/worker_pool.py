@@ -7,9 +7,9 @@ never ended under a lease, but for a crash and `close`. One event loop; knows no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
+from types import TracebackType
 from typing import Any, TypeVar
 
 from conch_ollama.errors import ConchError, RuntimeFailedError
@@ -36,17 +36,9 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    @contextlib.asynccontextmanager
-    async def lease(self, plan: WorkerPlan, keep_alive: float) -> AsyncGenerator[Worker, None]:
-        """The plan's worker, loaded if need be, for as long as the `with` lasts; then `keep_alive` seconds more
-        (negative: for ever). Raises RuntimeFailedError if it does not load, RuntimeBusyError after crash on crash."""
-        seat = self._seats.setdefault(plan, Seat(plan, keep_alive))
-        seat.keep_alive = keep_alive
-        worker = await self._take(seat)
-        try:
-            yield worker
-        finally:
-            self._give_back(seat, worker)
+    def lease(self, plan: WorkerPlan, keep_alive: float) -> Lease:
+        """A lease on the plan's worker, which stays for `keep_alive` seconds after it (negative: for ever)."""
+        return Lease(self, plan, keep_alive)
 
     def loaded(self) -> dict[WorkerPlan, float]:
         """Plans with a worker -> when it goes if nobody asks (seconds since 1970, 0: never)."""
@@ -94,7 +86,15 @@ class WorkerPool:
             worker.retiring = True
         await asyncio.gather(*(self._end(worker) for worker in list(self._alive)))
 
-    async def _take(self, seat: Seat) -> Worker:
+    async def take(self, plan: WorkerPlan, keep_alive: float) -> tuple[Seat, Worker]:
+        """For a Lease."""
+        seat = self._seats.get(plan)
+        if seat is None:
+            seat = self._seats[plan] = Seat(plan, keep_alive)
+        seat.keep_alive = keep_alive
+        return seat, await self._seated(seat)
+
+    async def _seated(self, seat: Seat) -> Worker:
         if self._closed:
             raise RuntimeFailedError("the runtime has been closed")
         worker = seat.worker
@@ -111,7 +111,7 @@ class WorkerPool:
             return await asyncio.shield(loading)  # `_load` counts those who wait as users
         except BaseException:
             if loading.done() and not loading.cancelled() and loading.exception() is None:
-                self._give_back(seat, loading.result())
+                self.give_back(seat, loading.result())
             else:
                 seat.waiting -= 1
             if loading.cancelled() and self._closed:
@@ -162,7 +162,7 @@ class WorkerPool:
     def _staying(self) -> list[Worker]:
         return [worker for worker in self._alive if not worker.retiring]
 
-    def _give_back(self, seat: Seat, worker: Worker) -> None:
+    def give_back(self, seat: Seat, worker: Worker) -> None:
         worker.users -= 1
         worker.last_used = time.monotonic()
         if worker.users or worker.ended.is_set():
@@ -227,6 +227,37 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_look)
         return task
+
+
+class Lease:
+    """A plan's worker, loaded if need be, until it is given back: for as long as the `with` lasts, or by `take` and
+    `give_back`, which may come again.
+
+    Raises RuntimeFailedError if it does not load, RuntimeBusyError after crash on crash.
+    """
+
+    seat: Seat
+    worker: Worker
+
+    def __init__(self, pool: WorkerPool, plan: WorkerPlan, keep_alive: float) -> None:
+        self._pool = pool
+        self._plan = plan
+        self._keep_alive = keep_alive
+
+    async def take(self) -> Worker:
+        self.seat, self.worker = await self._pool.take(self._plan, self._keep_alive)
+        return self.worker
+
+    def give_back(self) -> None:
+        self._pool.give_back(self.seat, self.worker)
+
+    async def __aenter__(self) -> Worker:
+        return await self.take()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.give_back()
 
 
 def _look(task: asyncio.Task[Any]) -> None:

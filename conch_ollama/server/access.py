@@ -49,4 +49,4 @@ def may_use(caller: Caller, address: Address | None, model: str, networks: Seque
     """Whether the caller may see and use a model that is open to `networks` (empty: to all)."""
     if networks and not within(address, networks):
         return False
-    return any(fnmatchcase(model, pattern) for pattern in caller.models)
+    return "*" in caller.models or any(fnmatchcase(model, pattern) for pattern in caller.models)

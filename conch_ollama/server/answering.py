@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from conch_ollama.errors import RuntimeFailedError
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Take
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _COUNTS = re.compile(rb'"((?:cache_read_|cache_creation_)?input|output)_tokens": ?(\d+)')
 _TAIL = 64 * 1024
 Listener = Callable[[Chunk], Awaitable[None]]
+T = TypeVar("T")
 
 
 @dataclass
@@ -41,15 +43,22 @@ class Tally:
     chunks: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    id: str = ""
     result: str = "ok"
     usage: dict[str, Any] | None = None
+    first: Chunk | None = None
+
+    @property
+    def id(self) -> str:
+        """The answer's own; "" before it has begun."""
+        return "" if self.first is None else str(self.first.data.get("id", ""))
+
+    def begin(self, chunk: Chunk) -> None:
+        """The first chunk has come."""
+        self.first_s = time.perf_counter() - self.clock
+        self.first = chunk
 
     def note(self, chunk: Chunk) -> None:
-        """Look at a chunk as little as may be: usage stands in the last ones only, the id in the first."""
-        if self.first_s is None:
-            self.first_s = time.perf_counter() - self.clock
-            self.id = str(chunk.data.get("id", ""))
+        """Look at a chunk as little as may be: usage stands in the last ones only."""
         self.chunks += 1
         if b'"usage"' in chunk.raw and isinstance(usage := chunk.data.get("usage"), dict):
             self.usage = usage
@@ -80,15 +89,19 @@ class Job:
         return self.address if self.caller.how == "open" else self.caller.name
 
 
-@asynccontextmanager
-async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIterator[None]:
-    """In a place of the model's queue; however it ends, it is counted and, where asked for, written to the audit."""
-    tally, limits = job.tally, shim.settings.limits
+async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None, work: Callable[[], Awaitable[T]]) -> T:
+    """Have `work` done in a place of the model's queue; however it ends, it is counted and, where asked for, written to
+    the audit."""
+    tally, limits, runtime = job.tally, shim.settings.limits, job.served.runtime
+    shim.leases.take(runtime)
     try:
-        with shim.leases.held(job.served.runtime):
-            async with shim.queue_of(job.served).place(job.queue_key, limits.queue_s):
-                tally.queued_s = time.perf_counter() - tally.clock
-                yield
+        queue = shim.queue_of(job.served)
+        await queue.enter(job.queue_key, limits.queue_s)
+        tally.queued_s = time.perf_counter() - tally.clock
+        try:
+            return await work()
+        finally:
+            queue.leave(time.perf_counter() - tally.clock - tally.queued_s)
     except (asyncio.CancelledError, GeneratorExit):
         tally.result = "cancelled"
         raise
@@ -102,6 +115,7 @@ async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None) -> AsyncIte
         tally.result = refusal.code or str(refusal.status)
         raise
     finally:
+        shim.leases.give_back(runtime)
         tally.total_s = time.perf_counter() - tally.clock
         if tally.usage is None and not tally.completion_tokens:
             # The runtime did not come to tell. Its first piece holds the role only, each of the others about a token.
@@ -117,62 +131,76 @@ async def answer(shim: Shim, job: Job, listen: Listener, take: Take) -> None:
     """
     kept: list[Chunk] | None = [] if shim.keeps_texts else None
     limits = shim.settings.limits
-    async with _accounted(shim, job, kept):
-        await _listen(job, limits.first_token_s, limits.total_s, listen, kept, take)
+    work = partial(_listen, job, limits.first_token_s, limits.total_s, listen, kept, take)
+    await _accounted(shim, job, kept, work)
 
 
 async def embed(shim: Shim, job: Job, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:
     """Have texts embedded. Raises Refusal and the runtime's errors."""
-    async with _accounted(shim, job, None):
+
+    async def work() -> Embeddings:
         async with asyncio.timeout(shim.settings.limits.first_token_s):
             found = await job.served.runtime.embed(job.served.model, inputs, options)
         job.tally.prompt_tokens = found.tokens
         return found
 
+    return await _accounted(shim, job, None, work)
+
 
 async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awaitable[None]]) -> None:
     """Hand the body to the runtime's own `path` and its answer to `write`. Raises Refusal and the runtime's errors."""
     limits = shim.settings.limits
-    async with _accounted(shim, job, None), asyncio.timeout(limits.first_token_s) as clock:
-        pieces = await job.served.runtime.forward(job.served.model, path, job.body)
-        tail = b""
-        async with aclosing(pieces):
-            async for piece in pieces:
-                if job.tally.first_s is None:
-                    job.tally.first_s = time.perf_counter() - job.tally.clock
-                    clock.reschedule(asyncio.get_running_loop().time() + limits.total_s)
-                tail = (tail + piece)[-_TAIL:]
-                await write(piece)
+
+    async def work() -> None:
+        async with asyncio.timeout(limits.first_token_s) as clock:
+            pieces = await job.served.runtime.forward(job.served.model, path, job.body)
+            tail = b""
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if job.tally.first_s is None:
+                        job.tally.first_s = time.perf_counter() - job.tally.clock
+                        clock.reschedule(asyncio.get_running_loop().time() + limits.total_s)
+                    tail = (tail + piece)[-_TAIL:]
+                    await write(piece)
         if job.kind == "count":
             return
         counts = {name: int(count) for name, count in _COUNTS.findall(tail)}  # the last ones hold
         job.tally.completion_tokens = counts.pop(b"output", 0)
         job.tally.prompt_tokens = sum(counts.values())  # Anthropic's `input` is without what was read before
 
+    await _accounted(shim, job, None, work)
+
 
 async def _listen(
     job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None, take: Take
 ) -> None:
+    tally, runtime, model = job.tally, job.served.runtime, job.served.model
+
+    def begin(chunk: Chunk) -> None:
+        tally.begin(chunk)
+        clock.reschedule(asyncio.get_running_loop().time() + total_s)
+
     def taken(chunk: Chunk) -> bool:
         if not take(chunk):
             return False
-        job.tally.chunks += 1
+        if tally.first is None:
+            begin(chunk)
+        tally.chunks += 1
         if kept is not None:
             kept.append(chunk)
         return True
 
-    runtime, model = job.served.runtime, job.served.model
     async with asyncio.timeout(first_s) as clock:
         if job.prepare is not None:
             await job.prepare(job)
         ask = runtime.chat if job.kind == "chat" else runtime.complete
         async with aclosing(ask(model, job.body, taken)) as stream:
             async for chunk in stream:
-                if job.tally.first_s is None:
-                    clock.reschedule(asyncio.get_running_loop().time() + total_s)
-                job.tally.note(chunk)
+                if tally.first is None:
+                    begin(chunk)
+                tally.note(chunk)
                 if kept is not None:
                     kept.append(chunk)
                 await listen(chunk)
-    if job.tally.first_s is None:
+    if tally.first is None:
         raise RuntimeFailedError(f"the runtime of {job.served.name} ended its answer before it began")

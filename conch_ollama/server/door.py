@@ -30,8 +30,9 @@ from conch_ollama.server.origins import (
     preflight_headers,
 )
 from conch_ollama.server.rates import Rates
-from conch_ollama.server.responses import failed
+from conch_ollama.server.responses import SERVER, failed
 from conch_ollama.server.routes import docs
+from conch_ollama.server.settings import Limits
 from conch_ollama.server.shim import Shim
 from conch_ollama.server.visitors import BODY, KEY, Visitor
 
@@ -179,22 +180,28 @@ class _Visit:
         if length is not None and length.isdigit() and int(length) > limits.body_bytes:
             await self._drain(limits.body_s)
             raise _too_large(limits.body_bytes)
-        pieces: list[bytes] = []
-        size = 0
+        all_came = self._scope.get("extensions", {}).get(SERVER, {}).get("all_came")
+        if all_came is not None and all_came():
+            return await self._read(limits)
         try:
             async with asyncio.timeout(limits.body_s):
-                while (message := await self._receive())["type"] == "http.request":
-                    pieces.append(message.get("body", b""))
-                    size += len(pieces[-1])
-                    if size > limits.body_bytes:
-                        pieces.clear()
-                        await self._drain(limits.body_s)
-                        raise _too_large(limits.body_bytes)
-                    if not message.get("more_body"):
-                        return b"".join(pieces)
+                return await self._read(limits)
         except TimeoutError as err:
             self._extra.append((b"connection", b"close"))
             raise Refusal(408, f"The body did not come within {limits.body_s:g} s.", "timeout") from err
+
+    async def _read(self, limits: Limits) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while (message := await self._receive())["type"] == "http.request":
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limits.body_bytes:
+                pieces.clear()
+                await self._drain(limits.body_s)
+                raise _too_large(limits.body_bytes)
+            if not message.get("more_body"):
+                return b"".join(pieces)
         raise _HungUp
 
     async def _drain(self, seconds: float) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.protocol import Runtime
@@ -22,15 +20,14 @@ class Leases:
         self._retired: dict[int, Runtime] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    @contextmanager
-    def held(self, runtime: Runtime) -> Iterator[None]:
-        """The runtime is in use for as long as the `with` lasts."""
+    def take(self, runtime: Runtime) -> None:
+        """The runtime is in use until it is given back."""
         self._uses[id(runtime)] += 1
-        try:
-            yield
-        finally:
-            self._uses[id(runtime)] -= 1
-            self._close_if_idle(id(runtime))
+
+    def give_back(self, runtime: Runtime) -> None:
+        """One use of it has ended."""
+        self._uses[id(runtime)] -= 1
+        self._close_if_idle(id(runtime))
 
     def retire(self, runtime: Runtime) -> None:
         """Close the runtime when its last answer has ended: at once if there is none."""

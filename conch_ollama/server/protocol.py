@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from conch_ollama.server.responses import PUSH
+from conch_ollama.server.responses import SERVER
 
 if TYPE_CHECKING:
     from conch_ollama.server.shim import Shim
@@ -36,7 +37,6 @@ class PatientProtocol(HttpToolsProtocol):
     #: Bytes since the parser had anything to tell: of a head, a trailer, a chunk's extension.
     _unheard = 0
     _heard = False
-    _in_head = True
     #: Within the head that `_fed` makes.
     _again = False
 
@@ -49,61 +49,54 @@ class PatientProtocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(HEAD_S, self._too_late)
         self._heard = False
         self._unset_keepalive_if_required()
-        self._feed(data)
+        left = data
+        while True:
+            try:
+                self.parser.feed_data(left)
+            except httptools.HttpParserUpgrade as offered:
+                left = self._reframed(left[offered.args[0] :])
+                continue
+            except httptools.HttpParserError:
+                self._refuse("Invalid HTTP request received.")
+            break
         self._unheard = 0 if self._heard else self._unheard + len(data)
         if self._unheard > HEAD_BYTES and not self.transport.is_closing():
             self._refuse("The request's head is too large.")
 
-    def _feed(self, data: bytes) -> None:
-        left: bytes | None = data
-        try:
-            while left is not None:
-                left = self._fed(left)
-        except httptools.HttpParserError:
-            self._refuse("Invalid HTTP request received.")
-
-    def _fed(self, data: bytes) -> bytes | None:
-        """What is to be fed next, if anything.
-
-        An upgrade may have been offered, as Java's HttpClient offers h2c with each request. None is taken, but
-        httptools takes the body for what comes after it: another parser reads on, behind a head that says how long the
-        body is.
-        """
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offered:
-            self._again = True
-            self.parser = httptools.HttpRequestParser(self)
-            self.cycle.more_body = True
-            self.cycle.message_event.clear()
-            framing = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] in _FRAMING)
-            return b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + data[offered.args[0] :]
-        return None
+    def _reframed(self, rest: bytes) -> bytes:
+        """What is to be fed to a new parser after an upgrade was offered, as Java's HttpClient offers h2c with each
+        request. None is taken, but httptools takes the body for what comes after it: the new one reads on, behind a
+        head that says how long the body is."""
+        self._again = True
+        self.parser = httptools.HttpRequestParser(self)
+        self.cycle.more_body = True
+        self.cycle.message_event.clear()
+        framing = b"".join(b"%s: %s\r\n" % header for header in self.scope["headers"] if header[0] in _FRAMING)
+        return b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + rest
 
     def on_message_begin(self) -> None:
         if not self._again:
-            self._in_head = True
             super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         if not self._again:
             super().on_url(url)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # else whoever may write trailers through a trusted proxy could say where a request is from
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         if self._again:
             self._again = False
             return
-        self._in_head, self._heard = False, True
+        self._heard = True
         self._forget_deadline()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+        if len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
             raise ValueError("the head is too large")  # uvicorn answers 400 and closes
         super().on_headers_complete()
         # Before the application's first step: that is a later turn of the loop.
-        self.scope["extensions"] = {PUSH: {"push": partial(_push, self.cycle)}}
+        self.scope["extensions"] = {
+            SERVER: {"push": partial(_push, self.cycle), "all_came": partial(_all_came, self.cycle)}
+        }
+        # Of no trailer: else whoever may write one through a trusted proxy could say where a request is from.
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         self._heard = True
@@ -129,16 +122,23 @@ class PatientProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _push(cycle: RequestResponseCycle, make: Callable[[Any], bytes], given: Any) -> bool:
+def _push(cycle: RequestResponseCycle, make: Callable[[Any], bytes], given: Any, start: Callable[[], None]) -> bool:
     """Send `make(given)` as a piece of an answer's body now, unless it has to wait or is not to be sent in this way."""
     transport = cycle.transport
-    ready = cycle.chunked_encoding and not cycle.response_complete and not cycle.disconnected
-    if not ready or cycle.flow.write_paused or transport.is_closing():
+    ready = cycle.chunked_encoding or (not cycle.response_started and cycle.scope["method"] != "HEAD")
+    if not ready or cycle.response_complete or cycle.disconnected or cycle.flow.write_paused or transport.is_closing():
         return False
     data = make(given)
     if data:  # without any it would be the end
+        if not cycle.response_started:
+            start()
         transport.write(b"%x\r\n%b\r\n" % (len(data), data))
     return True
+
+
+def _all_came(cycle: RequestResponseCycle) -> bool:
+    """Whether the body of a request has come to its end, so that it need not be waited for."""
+    return not cycle.more_body
 
 
 class _WithHeads:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from conch_ollama.server.errors import busy
 
@@ -27,22 +25,11 @@ class ModelQueue:
     def waiting(self) -> int:
         return sum(len(line) for line in self._lines.values())
 
-    @asynccontextmanager
-    async def place(self, key: str, timeout_s: float) -> AsyncIterator[None]:
-        """A place for as long as the `with` lasts.
+    async def enter(self, key: str, timeout_s: float) -> None:
+        """Take a place, which is to be left again.
 
         Raises Refusal at once (429) when too many wait, and after `timeout_s` (503) when no place came free.
         """
-        await self._enter(key, timeout_s)
-        begun = asyncio.get_running_loop().time()
-        try:
-            yield
-        finally:
-            self._mean_s += 0.2 * (asyncio.get_running_loop().time() - begun - self._mean_s)
-            self.running -= 1
-            self._hand_over()
-
-    async def _enter(self, key: str, timeout_s: float) -> None:
         if self.running < self.parallel and not self._lines:
             self.running += 1
             return
@@ -56,14 +43,20 @@ class ModelQueue:
             async with asyncio.timeout(timeout_s):
                 await turn
         except (TimeoutError, asyncio.CancelledError) as err:
-            self._leave(key, turn)
+            self._give_up(key, turn)
             if isinstance(err, TimeoutError):
                 raise busy(
                     503, f"No place came free within {timeout_s:g} s.", self.patience(), "queue_timeout"
                 ) from err
             raise
 
-    def _leave(self, key: str, turn: asyncio.Future[None]) -> None:
+    def leave(self, seconds: float) -> None:
+        """Leave a place after as many seconds in it."""
+        self._mean_s += 0.2 * (seconds - self._mean_s)
+        self.running -= 1
+        self._hand_over()
+
+    def _give_up(self, key: str, turn: asyncio.Future[None]) -> None:
         """A waiter gives up. Its turn may have come in the same moment: then the place goes on to the next."""
         if turn.done() and not turn.cancelled():
             self.running -= 1

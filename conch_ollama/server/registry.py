@@ -128,7 +128,9 @@ class Registry:
 
     def _allowed(self, served: Served, caller: Caller, address: Address | None) -> bool:
         networks = served.settings.networks
-        return any(may_use(caller, address, name, networks) for name in {served.name, served.target})
+        return may_use(caller, address, served.name, networks) or (
+            served.target != served.name and may_use(caller, address, served.target, networks)
+        )
 
     async def listed(self, caller: Caller, address: Address | None) -> list[Served]:
         """What this caller may use, aliases too."""

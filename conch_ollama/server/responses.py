@@ -6,6 +6,7 @@ Until the first byte an error has its own status; later it is an event of the st
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
@@ -19,10 +20,12 @@ from conch_ollama.server.errors import Refusal, ending, error_body, error_header
 from conch_ollama.server.visitors import KEY, Visitor
 
 log = logging.getLogger(__name__)
-#: An extension of ASGI, whose `push(make, given)` sends `make(given)` as a piece of a body at once, if that can be, and
-#: tells whether it has.
-PUSH = "conch.push"
+#: An extension of ASGI. `push(make, given, start)` sends `make(given)` as a piece of a body at once, if that can be,
+#: and tells whether it has; `start` sends the head and is called where that has not been done. `all_came()` tells
+#: whether the request's body has come to its end.
+SERVER = "conch.server"
 Given = TypeVar("Given")
+_HEAD = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 JSON = "application/json; charset=utf-8"
 
 
@@ -60,11 +63,7 @@ def failed(scope: Scope, err: Exception) -> tuple[Refusal, JSONAnswer]:
 
 
 class Watched(Response):
-    """Does its work in `work`, which is cancelled when the client hangs up.
-
-    `work` is a task of its own: what wakes it for each token then has only its own few frames to go through, not those
-    of all layers that the request came by. These wait for the client's end meanwhile.
-    """
+    """Does its work in `work`, which is cancelled when the client hangs up."""
 
     def __init__(self) -> None:
         self._gone = False
@@ -75,31 +74,29 @@ class Watched(Response):
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outer = asyncio.current_task()
-        assert outer is not None  # noqa: S101 - a coroutine runs in a task
-        work = asyncio.create_task(self.work(scope, send))
-
-        def wake(ended: asyncio.Task[None]) -> None:
-            # Nothing else does: `receive` tells of the client's end and of an answer that has been sent.
-            if ended.cancelled() or ended.exception() is not None or not self._done:
-                outer.cancel()
-
-        work.add_done_callback(wake)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        # Its first step comes when the work first waits, which is when the runtime has been asked.
+        watch = asyncio.create_task(self._watch(receive, task))
         try:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            self._gone = self._gone or not self._done
-        except asyncio.CancelledError:
-            if work.done():
-                outer.uncancel()
-        work.remove_done_callback(wake)
-        if not self._done:
-            work.cancel()
-        try:
-            await work
+            await self.work(scope, send)
         except asyncio.CancelledError:
             if not self._gone:
                 raise
+            task.uncancel()
+        finally:
+            watch.cancel()
+
+    async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._cut_off(task)
+
+    def _cut_off(self, task: asyncio.Task[Any]) -> None:
+        """Nobody is there to take an answer."""
+        if not self._done and not self._gone:
+            self._gone = True
+            task.cancel()
 
 
 class WholeAnswer(Watched):
@@ -150,17 +147,15 @@ class StreamedAnswer(Watched):
         self._spoke = 0.0
         self._sending: float | None = None
         self._speaking: asyncio.Task[None] | None = None
-        self._head = {"content-type": media_type, "cache-control": "no-cache", "x-accel-buffering": "no"}
-        self._head.update(headers or {})
+        self._timer: asyncio.TimerHandle | None = None
+        self._media_type = media_type
+        self._more_headers = headers or {}
 
     async def work(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self._push: Callable[..., bool] | None = scope.get("extensions", {}).get(PUSH, {}).get("push")
+        self._push: Callable[..., bool] | None = scope.get("extensions", {}).get(SERVER, {}).get("push")
         self._loop = asyncio.get_running_loop()
         self._spoke = self._loop.time()
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._look_later(task)
         try:
             await self._produce(self)
         except asyncio.CancelledError:
@@ -180,7 +175,8 @@ class StreamedAnswer(Watched):
                 return
             await self.write(self._failure(refusal))
         finally:
-            self._timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             if self._speaking is not None:  # a comment must not come after the end
                 self._speaking.cancel()
         self._done = True
@@ -190,8 +186,14 @@ class StreamedAnswer(Watched):
     async def _start(self) -> None:
         if not self._started:
             self._started = True
-            head = [(name.encode(), value.encode()) for name, value in self._head.items()]
+            more = [(name.encode(), value.encode()) for name, value in self._more_headers.items()]
+            head = [(b"content-type", self._media_type.encode()), *_HEAD, *more]
             await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    def _start_now(self) -> None:
+        """The head, where nothing has to be waited for."""
+        with contextlib.suppress(StopIteration):
+            self._start().send(None)
 
     async def write(self, data: bytes) -> None:
         """Send a piece; waits while the client is slower than the model."""
@@ -203,10 +205,14 @@ class StreamedAnswer(Watched):
 
     def push(self, make: Callable[[Given], bytes], given: Given) -> bool:
         """Send `make(given)` at once, where nothing has to be waited for: else it is not made, and False returned."""
-        if not self._started or self._sending is not None or self._push is None or not self._push(make, given):
+        if self._sending is not None or self._push is None or not self._push(make, given, self._start_now):
             return False
         self._spoke = self._loop.time()
         return True
+
+    async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        self._look_later(task)
+        await super()._watch(receive, task)
 
     def _look_later(self, task: asyncio.Task[Any]) -> None:
         self._timer = self._loop.call_later(min(self._quiet_s, self._stuck_s), self._look, task)
@@ -216,8 +222,7 @@ class StreamedAnswer(Watched):
         now = self._loop.time()
         if self._sending is not None:
             if now - self._sending >= self._stuck_s:
-                self._gone = True
-                task.cancel()
+                self._cut_off(task)
                 return
         elif self._comment is not None and now - self._spoke >= self._quiet_s * 0.9:
             self._speaking = self._loop.create_task(self.write(self._comment))

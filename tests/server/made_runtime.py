@@ -56,7 +56,7 @@ class MadeRuntime:
         self.most = max(self.most, self.running)
         try:
             async for chunk in (self.script or self._say)(model, body):
-                if take is not None and _plain(chunk) and take(chunk):
+                if take is not None and _to_offer(chunk) and take(chunk):
                     self.taken += 1
                 else:
                     yield chunk
@@ -116,10 +116,9 @@ def _as_text(chunk: Chunk) -> Chunk:
     return Chunk.of({**chunk.data, "object": "text_completion", "choices": choices})
 
 
-def _plain(chunk: Chunk) -> bool:
-    """Whether it holds a piece of text and nothing besides."""
-    choices = chunk.data.get("choices") or [{}]
-    return "usage" not in chunk.data and list(choices[0].get("delta", {})) in (["content"], ["reasoning_content"])
+def _to_offer(chunk: Chunk) -> bool:
+    """Whether it ends nothing."""
+    return "usage" not in chunk.data and not any(choice.get("finish_reason") for choice in chunk.data["choices"])
 
 
 def _head(model: str, identity: str = "chatcmpl-made") -> dict[str, Any]:

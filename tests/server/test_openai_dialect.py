@@ -26,16 +26,16 @@ def one(delta: dict, finish: str | None = None, index: int = 0) -> list:
 
 def rewritten(*chunks: Chunk, model: str = "outer", usage: bool = True, field: str = "reasoning_content") -> list[dict]:
     rewriter = Rewriter(model, usage=usage, reasoning_field=field)
-    return [json.loads(raw) for chunk in chunks for raw in rewriter.chunks(chunk)]
+    told = b"".join(rewriter.events(chunk) for chunk in chunks)
+    return [json.loads(data.removeprefix(b"data: ")) for data in told.split(b"\n\n") if data]
 
 
 def test_chunks_of_the_same_name_pass_as_they_are() -> None:
     raw = b'{"model":"m","id":"i","created":5,"x":[1, 2],"choices":[{"index":0,"delta":{"content":"a"}}]}'
     rewriter = Rewriter("m", usage=True, reasoning_field="reasoning_content")
-    assert list(rewriter.chunks(Chunk(raw))) == [raw]
-    second = Chunk(raw)
-    assert next(iter(rewriter.chunks(second))) is raw
-    assert "data" not in vars(second), "the second chunk was parsed"
+    for chunk in (Chunk(raw), Chunk(raw)):
+        assert rewriter.events(chunk) == b"data: " + raw + b"\n\n"
+        assert "data" not in vars(chunk), "it was parsed"
 
 
 def test_one_name_and_one_time_of_creation() -> None:

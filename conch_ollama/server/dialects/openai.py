@@ -14,6 +14,7 @@ from conch_ollama.runtimes.protocol import Chunk, compact
 from conch_ollama.server.dialects.logprobs import plain_logprobs
 
 _CREATED = re.compile(rb'"created": ?(\d+)')
+_PLAIN = re.compile(rb'"object": ?"text_completion"')
 _MODEL = re.compile(rb'"model": ?"(?:[^"\\]|\\.)*"')
 DONE = b"data: [DONE]\n\n"
 #: What may stand beside `choices` in a whole answer, besides the fields that every answer has.
@@ -37,37 +38,30 @@ class Rewriter:
         self._usage = usage
         self._reasoning = None if reasoning_field == "reasoning_content" else json.dumps(reasoning_field).encode()
         self._rename: tuple[bytes, bytes] | None = None
-        self._first: dict[str, Any] | None = None
         self._created = self._stamp = b""
         self._plain = False
         self._said: dict[int, int] = {}
 
-    def chunks(self, chunk: Chunk) -> Iterator[bytes]:
-        """The JSON of the chunks to send for one chunk of the runtime."""
+    def events(self, chunk: Chunk) -> bytes:
+        """What is to be sent for one chunk of the runtime: events, maybe none."""
         raw = chunk.raw
-        if self._first is None:
-            self._begin(chunk)
+        if not self._stamp:
+            self._begin(raw)
         if self._plain and b'"logprobs":{' in raw:
             chunk = Chunk.of(chunk.data | {"choices": [self._told(choice) for choice in chunk.data["choices"]]})
             raw = chunk.raw
         if b'"usage"' in raw or b'_content":null' in raw or b'_content":""' in raw:
-            for data in self._moved(chunk.data):
-                yield self._fitted(compact(data))
-        else:
-            yield self._fitted(raw)
+            return b"".join(event(self._fitted(compact(data))) for data in self._moved(chunk.data))
+        return b"data: " + self._fitted(raw) + b"\n\n"
 
-    def text(self, chunk: Chunk) -> bytes:
-        """The event to send for a chunk of nothing but text, in an answer that has begun."""
-        return event(self._fitted(chunk.raw))
-
-    def _begin(self, chunk: Chunk) -> None:
-        self._first = data = chunk.data
-        self._created = str(int(data.get("created") or 0)).encode()
+    def _begin(self, raw: bytes) -> None:
+        created, model = _CREATED.search(raw), _MODEL.search(raw)
+        self._created = b"0" if created is None else created[1]
         self._stamp = b'"created":' + self._created
-        self._plain = data.get("object") == "text_completion"
-        found = _MODEL.search(chunk.raw)
-        if found is not None and data.get("model") != self._model:
-            self._rename = (found[0], b'"model":' + compact(self._model))
+        self._plain = _PLAIN.search(raw) is not None
+        ours = b'"model":' + compact(self._model)
+        if model is not None and model[0] != ours:
+            self._rename = (model[0], ours)
 
     def _fitted(self, raw: bytes) -> bytes:
         if self._rename is not None:

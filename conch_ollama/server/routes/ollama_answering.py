@@ -30,11 +30,14 @@ async def loaded(request: Request, given: Mapping[str, Any], *, chat: bool) -> R
     reason = "unload" if keep_alive == 0 else "load"
 
     async def produce() -> dict[str, Any]:
-        with leases.held(served.runtime):
+        leases.take(served.runtime)
+        try:
             if reason == "unload":
                 await served.runtime.unload(served.model)
             else:
                 await served.runtime.load(served.model, keep_alive)
+        finally:
+            leases.give_back(served.runtime)
         return OllamaAnswer(given["model"], time.time(), chat=chat, think=False).empty(time.time(), reason)
 
     return WholeAnswer(produce)
@@ -72,15 +75,15 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
         return WholeAnswer(whole)
 
     async def stream(out: StreamedAnswer) -> None:
-        async def listen(chunk: Chunk) -> None:
-            for piece in made.lines(chunk, time.time()):
-                await out.write(line(piece))
-            await look_for_context()
-
-        def text(chunk: Chunk) -> bytes:
+        def lines(chunk: Chunk) -> bytes:
             return b"".join(line(piece) for piece in made.lines(chunk, time.time()))
 
-        await answer(shim, job, listen, partial(out.push, text))
+        async def listen(chunk: Chunk) -> None:
+            if told := lines(chunk):
+                await out.write(told)
+            await look_for_context()
+
+        await answer(shim, job, listen, partial(out.push, lines))
         *before, last = made.last(time.time(), _figures(job.tally))
         for piece in before:
             await out.write(line(piece))

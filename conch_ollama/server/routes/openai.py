@@ -103,10 +103,10 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
         rewriter = Rewriter(name, usage=asked, reasoning_field=field)
 
         async def listen(chunk: Chunk) -> None:
-            for raw in rewriter.chunks(chunk):
-                await out.write(event(raw))
+            if events := rewriter.events(chunk):
+                await out.write(events)
 
-        await answer(shim, job, listen, partial(out.push, rewriter.text))
+        await answer(shim, job, listen, partial(out.push, rewriter.events))
         await out.write(DONE)
 
     return StreamedAnswer(

@@ -1,0 +1,71 @@
+"""An answer of llama.cpp as chunks: read piece by piece, or handed over the moment that a piece comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from conch_ollama.runtimes.llama_chunks import Chunks
+from conch_ollama.runtimes.llama_errors import sound
+from conch_ollama.runtimes.protocol import Chunk, Take
+from conch_ollama.runtimes.server_sent_events import Events
+from conch_ollama.runtimes.worker_seats import Worker
+
+#: What stands in the chunks that end an answer, or a part of it.
+_ENDS = (b'"usage"', b'"finish_reason":"', b'"finish_reason": "')
+
+
+class Reading:
+    """The chunks of one answer. `offered` is offered each piece first, `read` gets those that it did not take."""
+
+    def __init__(self, worker: Worker, chunks: Chunks, take: Take | None) -> None:
+        self._worker = worker
+        self._chunks = chunks
+        self._take = take or _takes_none
+        self._events = Events()
+        self._left: Sequence[Chunk] | None = None
+        self._fault: Exception | None = None
+
+    def offered(self, piece: bytes) -> bool:
+        """Have `take` take the chunks of a piece; False: some are left for `read`, or it is not to be taken."""
+        if self._events.pending:
+            return False
+        try:
+            chunk = self._chunks.text(piece)
+            taken = self._taken_apart(piece) if chunk is None else self._take(chunk)
+        except Exception as err:  # the answer's, not the connection's: it is raised where the answer is read
+            self._fault = err
+            return False
+        if taken:
+            self._worker.heard = time.monotonic()
+        return taken
+
+    def _taken_apart(self, piece: bytes) -> bool:
+        # Of such a piece reading leaves nothing behind, so that it may be read once more.
+        if not piece.endswith(b"\n\n") or any(piece.find(key) >= 0 for key in _ENDS):
+            return False
+        made = self._made(piece)
+        for number, chunk in enumerate(made):
+            if not self._take(chunk):
+                self._left = made[number:]
+                return False
+        return True
+
+    def _made(self, piece: bytes) -> list[Chunk]:
+        return [chunk for data in self._events.feed(piece) for chunk in self._chunks.feed(sound(data))]
+
+    def read(self, piece: bytes) -> Sequence[Chunk]:
+        """The chunks of a piece that was not taken. Raises what llama.cpp says went wrong."""
+        if self._fault is not None:
+            raise self._fault
+        left, self._left = self._left, None
+        return self._made(piece) if left is None else left
+
+    def end(self) -> Sequence[Chunk]:
+        """What could only be said at the end."""
+        last = [chunk for data in self._events.end() for chunk in self._chunks.feed(sound(data))]
+        return [*last, *self._chunks.end()]
+
+
+def _takes_none(chunk: Chunk) -> bool:
+    return False
