@@ -92,16 +92,16 @@ class WorkerPool:
         if seat is None:
             seat = self._seats[plan] = Seat(plan, keep_alive)
         seat.keep_alive = keep_alive
-        return seat, await self._seated(seat)
-
-    async def _seated(self, seat: Seat) -> Worker:
         if self._closed:
             raise RuntimeFailedError("the runtime has been closed")
         worker = seat.worker
-        if worker is not None:
-            worker.users += 1
-            self._cancel_timer(worker)
-            return worker
+        if worker is None:
+            return seat, await self._loaded(seat)
+        worker.users += 1
+        self._cancel_timer(worker)
+        return seat, worker
+
+    async def _loaded(self, seat: Seat) -> Worker:
         if seat.loading is None:
             seat.check()
             seat.loading = self._spawn(self._load(seat))

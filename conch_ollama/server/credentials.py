@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conch_ollama.errors import NotFoundError
@@ -60,13 +60,12 @@ class Credentials:
         raise unknown_caller("The key is not known.")
 
 
-def presented_secret(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+def presented_secret(headers: Mapping[bytes, bytes]) -> str | None:
     """The key or token in a request's headers: Authorization, or as Azure's and Anthropic's clients send it."""
-    found = dict(headers)
-    scheme, _, value = found.get(b"authorization", b"").partition(b" ")
+    scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() == b"bearer":
         return value.strip().decode("latin-1") or None
-    other = found.get(b"x-api-key") or found.get(b"api-key")
+    other = headers.get(b"x-api-key") or headers.get(b"api-key")
     return other.decode("latin-1") if other else None
 
 

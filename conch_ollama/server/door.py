@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from fastapi import FastAPI
@@ -33,7 +33,7 @@ from conch_ollama.server.rates import Rates
 from conch_ollama.server.responses import SERVER, failed
 from conch_ollama.server.routes import docs
 from conch_ollama.server.settings import Limits
-from conch_ollama.server.shim import Shim
+from conch_ollama.server.shim import SHIM, Shim
 from conch_ollama.server.visitors import BODY, KEY, Visitor
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Door:
         self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self._app
+        scope["app"], scope[SHIM] = self._app, self._shim
         if scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
             return
@@ -92,8 +92,7 @@ class _Visit:
     async def run(self) -> None:
         scope = self._scope
         peer = scope["client"][0] if scope.get("client") else None
-        forwarded = [line for name, line in scope["headers"] if name == b"x-forwarded-for"]
-        address = client_address(peer, forwarded, self._shim.settings.security.proxies)
+        address = client_address(peer, self._all(b"x-forwarded-for"), self._shim.settings.security.proxies)
         # Until it is known better: what refuses a request early needs somebody to refuse.
         scope[KEY] = Visitor(ANYONE, address, self._id.decode())
         try:
@@ -125,6 +124,13 @@ class _Visit:
             message["headers"] = [*message.get("headers", ()), *self._extra]
         await self._raw_send(message)
 
+    def _all(self, name: bytes) -> Sequence[bytes]:
+        """What each header of this name says."""
+        one = self._headers.get(name)
+        if one is None or len(self._headers) == len(self._scope["headers"]):  # none comes twice
+            return () if one is None else (one,)
+        return [line for known, line in self._scope["headers"] if known == name]
+
     def _text(self, name: bytes) -> str | None:
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
@@ -134,10 +140,9 @@ class _Visit:
         security = self._shim.settings.security
         host, origin = self._text(b"host"), self._text(b"origin")
         # With keys a rebound name gains nothing, unless the names are listed.
-        if (not security.closed and not security.insecure) or security.hosts:
-            hosts = [line for name, line in self._scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or not host_allowed(host, security.hosts):
-                raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
+        told = bool(security.hosts) or not (security.closed or security.insecure)
+        if told and not (len(self._all(b"host")) == 1 and host_allowed(host, security.hosts)):
+            raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
         if origin is None:
             # A picture or a link of a stranger's page sends no Origin, but browsers say where it comes from.
             foreign = self._headers.get(b"sec-fetch-site") == b"cross-site"
@@ -162,13 +167,14 @@ class _Visit:
         if scope["path"] in _OPEN:
             return
         visitor: Visitor = scope[KEY]
-        caller = await self._shim.credentials.identify(presented_secret(scope["headers"]), visitor.address)
+        caller = await self._shim.credentials.identify(presented_secret(self._headers), visitor.address)
         if caller is not visitor.caller:
             scope[KEY] = replace(visitor, caller=caller)
         if caller.how == "network" and not host_not_rebound(self._text(b"host"), security.hosts):
             # Else a page with a rebound name would use the network of whoever looks at it.
             raise Refusal(421, "This name is not served here; list it under `hosts`.", "host_not_allowed")
-        self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
+        if caller.rate is not None:
+            self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
 
     async def _whole_body(self) -> bytes:
         """The body read to its end. Raises Refusal for one that is too large (413) or too slow (408), _HungUp for half

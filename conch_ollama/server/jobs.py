@@ -28,7 +28,7 @@ async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint
     if shim.draining:
         raise ending()  # a connection that was kept open
     visitor = visitor_of(request)
-    served = await find_model(request, body.get("model"))
+    served = await shim.registry.find(body.get("model"), visitor.caller, visitor.address)
     filled = _with_defaults(body, served, shim.settings.limits.max_tokens if kind in {"chat", "complete"} else None)
     if kind == "chat":
         filled["messages"] = _messages(filled["messages"], served.settings.system)

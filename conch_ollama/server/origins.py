@@ -38,7 +38,8 @@ _HEADERS = frozenset(
 _EXPOSED = "x-request-id, retry-after, x-should-retry"
 
 
-def host_allowed(host: str | None, names: Sequence[str]) -> bool:
+@lru_cache(1024)  # the same ones come again
+def host_allowed(host: str | None, names: tuple[str, ...]) -> bool:
     """Whether a Host header names this machine's loopback, or one of `names` (patterns, without port)."""
     if not host:
         return False
@@ -46,7 +47,7 @@ def host_allowed(host: str | None, names: Sequence[str]) -> bool:
     return name is not None and (is_local(name) or any(fnmatchcase(name, pattern.lower()) for pattern in names))
 
 
-def host_not_rebound(host: str | None, names: Sequence[str]) -> bool:
+def host_not_rebound(host: str | None, names: tuple[str, ...]) -> bool:
     """Whether a Host header can't be a stranger's name that now points here: an address, or one that is allowed."""
     if host_allowed(host, names):
         return True
@@ -57,7 +58,7 @@ def host_not_rebound(host: str | None, names: Sequence[str]) -> bool:
         return False
 
 
-@lru_cache(1024)  # the same ones come again
+@lru_cache(1024)
 def host_name(host: str) -> str | None:
     """The name in a Host header, in small letters and without its port; None for what is no such header."""
     if any(rune in host for rune in "/\\@ \t,"):
@@ -79,7 +80,7 @@ def is_local(name: str) -> bool:
         return False
 
 
-def origin_allowed(origin: str, host: str | None, allowed: Sequence[str], hosts: Sequence[str] = ()) -> bool:
+def origin_allowed(origin: str, host: str | None, allowed: Sequence[str], hosts: tuple[str, ...] = ()) -> bool:
     """Whether scripts of a page from `origin` may call: the shim's own pages, local ones, programs', and the listed.
 
     Its own pages are those that Host names, unless that is a name that may have been rebound.

@@ -37,8 +37,6 @@ class PatientProtocol(HttpToolsProtocol):
     #: Bytes since the parser had anything to tell: of a head, a trailer, a chunk's extension.
     _unheard = 0
     _heard = False
-    #: Within the head that `_fed` makes.
-    _again = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(_WithHeads(transport, self.loop))  # type: ignore[arg-type]
@@ -67,25 +65,13 @@ class PatientProtocol(HttpToolsProtocol):
         """What is to be fed to a new parser after an upgrade was offered, as Java's HttpClient offers h2c with each
         request. None is taken, but httptools takes the body for what comes after it: the new one reads on, behind a
         head that says how long the body is."""
-        self._again = True
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser = httptools.HttpRequestParser(_WithoutFirstHead(self))
         self.cycle.more_body = True
         self.cycle.message_event.clear()
         framing = b"".join(b"%s: %s\r\n" % header for header in self.scope["headers"] if header[0] in _FRAMING)
         return b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + rest
 
-    def on_message_begin(self) -> None:
-        if not self._again:
-            super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if not self._again:
-            super().on_url(url)
-
     def on_headers_complete(self) -> None:
-        if self._again:
-            self._again = False
-            return
         self._heard = True
         self._forget_deadline()
         if len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
@@ -120,6 +106,33 @@ class PatientProtocol(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._deadline = None
         self.transport.close()
+
+
+class _WithoutFirstHead:
+    """Tells a protocol what a parser finds, but for the head of the first request: that one we made."""
+
+    def __init__(self, protocol: PatientProtocol) -> None:
+        self._protocol = protocol
+        self._in_ours = True
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if not self._in_ours:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._in_ours:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_ours:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._in_ours:
+            self._protocol.on_headers_complete()
+        self._in_ours = False
 
 
 def _push(cycle: RequestResponseCycle, make: Callable[[Any], bytes], given: Any, start: Callable[[], None]) -> bool:

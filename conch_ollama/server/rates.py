@@ -15,10 +15,8 @@ class Rates:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def take(self, caller: str, per_minute: int | None) -> None:
+    def take(self, caller: str, per_minute: int) -> None:
         """One request. Raises Refusal (429) with the seconds until the next is allowed."""
-        if per_minute is None:
-            return
         now = self._clock()
         level, since = self._buckets.get(caller, (float(per_minute), now))
         level = min(float(per_minute), level + (now - since) * per_minute / 60)

@@ -1,4 +1,4 @@
-"""The state of a running shim: registry, queues, figures, logs. Routes get it from `request.app.state.shim`."""
+"""The state of a running shim: registry, queues, figures, logs. The door puts it into each request."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _HEALTH_S = 5.0
+SHIM = "conch.shim"
 
 
 class Shim:
@@ -125,5 +126,5 @@ async def _health(runtime: Runtime) -> Health:
 
 def shim_of(request: Request) -> Shim:
     """The shim that serves this request."""
-    shim: Shim = request.app.state.shim
+    shim: Shim = request.scope[SHIM]
     return shim

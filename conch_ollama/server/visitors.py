@@ -17,7 +17,7 @@ KEY = "conch.visitor"
 BODY = "conch.body"
 
 
-@dataclass
+@dataclass(slots=True)
 class Course:
     """What becomes of a request: the refusal that it ended with; `answered`: an answer's line in the audit tells it."""
 
@@ -25,7 +25,7 @@ class Course:
     answered: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Visitor:
     """`address` is the client's own, through trusted proxies; None for a Unix socket."""
 
