@@ -56,6 +56,7 @@ class Line:
         try:
             if offer is not None:
                 answer.take = offer()
+                answer.doze()
             await answer.begin()
         except BaseException:
             answer.close()
