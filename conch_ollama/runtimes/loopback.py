@@ -56,7 +56,6 @@ class Line:
         try:
             if offer is not None:
                 answer.take = offer()
-                answer.doze()
             await answer.begin()
         except BaseException:
             answer.close()

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import sys
 from collections import deque
 from collections.abc import Callable
 
 import httptools
 
-#: Bytes of an answer that wake who dozes: more than a head of llama.cpp's, less than one with an event.
-_WAKE = 200
 #: Bytes that wait for a reader before no more are taken in.
 _LIMIT = 1 << 20
 _FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
@@ -46,7 +42,6 @@ class LoopbackAnswer(asyncio.Protocol):
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._head = b""
-        self._dozing: socket.socket | None = None
         self._framed = False
         self._ended = False
         self._fault: str | None = None
@@ -62,9 +57,6 @@ class LoopbackAnswer(asyncio.Protocol):
             return
         if not self.status:
             self._head += data
-            if self._dozing is not None:
-                self._dozing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-                self._dozing = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as err:
@@ -120,13 +112,6 @@ class LoopbackAnswer(asyncio.Protocol):
         """Have `data` on its way."""
         if self._transport is not None:
             self._transport.write(data)
-
-    def doze(self) -> None:
-        """Let the head of a stream of events come unseen: llama.cpp sends it before it reads the prompt, on every core.
-        The end of the connection is seen. Source: socket(7), SO_RCVLOWAT; for Linux."""
-        if sys.platform == "linux" and self._transport is not None:
-            self._dozing = self._transport.get_extra_info("socket")
-            self._dozing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _WAKE)
 
     async def begin(self) -> None:
         """Wait for the first of the body that is not taken, or its end."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from conch_ollama.runtimes.loopback import Line, ask
-from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, LoopbackAnswer, NotListeningError
+from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, NotListeningError
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -171,32 +170,3 @@ def test_what_fails_in_taking_ends_the_answer() -> None:
 
     with pytest.raises(BrokenAnswerError):
         answered(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", work, b"1\r\nx\r\n0\r\n\r\n")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="SO_RCVLOWAT wakes nobody elsewhere")
-@pytest.mark.parametrize(
-    ("first", "seen"),
-    [(b"2\r\nhi\r\n", [b"hi", b"ho"]), (b"1;" + b"x" * 200 + b"\r\nh\r\n", [b"h", b"ho"])],
-    ids=["small", "large"],
-)
-def test_a_stream_begins_with_its_first_piece(first: bytes, seen: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The head of a stream alone wakes nobody; a stream that is less than a head with an event is seen at its end."""
-    came: list[bytes] = []
-    received = LoopbackAnswer.data_received
-    monkeypatch.setattr(
-        LoopbackAnswer, "data_received", lambda self, data: (came.append(data), received(self, data))[1]
-    )
-
-    async def work(address: str) -> list[bytes]:
-        line = Line(address, "key")
-        answer = await line.ask("GET", "/x", offer=lambda: lambda piece: False)
-        pieces = []
-        while (piece := await answer.piece()) is not None:
-            pieces.append(piece)
-        line.close()
-        answer.close()
-        return pieces
-
-    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-    assert answered(head, work, first, b"2\r\nho\r\n0\r\n\r\n") == seen
-    assert came[0].startswith(head + first)
