@@ -26,7 +26,8 @@ from conch_ollama.runtimes.llama_reading import Reading
 from conch_ollama.runtimes.machine_fit import Machine, look_at_machine
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Health, ModelCard, Take
 from conch_ollama.runtimes.vectors import decode_base64, shortened
-from conch_ollama.runtimes.worker_pool import Lease, WorkerPool
+from conch_ollama.runtimes.worker_lease import Lease
+from conch_ollama.runtimes.worker_pool import WorkerPool
 from conch_ollama.runtimes.worker_room import Room
 from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 

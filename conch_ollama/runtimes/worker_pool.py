@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import Any, TypeVar
 
 from conch_ollama.errors import ConchError, RuntimeFailedError
 from conch_ollama.runtimes.bounds import USUAL
+from conch_ollama.runtimes.worker_lease import Lease
 from conch_ollama.runtimes.worker_process import WorkerProcess
 from conch_ollama.runtimes.worker_room import Room, first_to_go
 from conch_ollama.runtimes.worker_seats import Seat, Worker, WorkerPlan
@@ -227,37 +227,6 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_look)
         return task
-
-
-class Lease:
-    """A plan's worker, loaded if need be, until it is given back: for as long as the `with` lasts, or by `take` and
-    `give_back`, which may come again.
-
-    Raises RuntimeFailedError if it does not load, RuntimeBusyError after crash on crash.
-    """
-
-    seat: Seat
-    worker: Worker
-
-    def __init__(self, pool: WorkerPool, plan: WorkerPlan, keep_alive: float) -> None:
-        self._pool = pool
-        self._plan = plan
-        self._keep_alive = keep_alive
-
-    async def take(self) -> Worker:
-        self.seat, self.worker = await self._pool.take(self._plan, self._keep_alive)
-        return self.worker
-
-    def give_back(self) -> None:
-        self._pool.give_back(self.seat, self.worker)
-
-    async def __aenter__(self) -> Worker:
-        return await self.take()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.give_back()
 
 
 def _look(task: asyncio.Task[Any]) -> None:
