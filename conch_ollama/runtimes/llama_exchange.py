@@ -17,6 +17,8 @@ class Exchange:
     `offer` is called when the question is on its way, while llama.cpp looks at it: what it makes costs no time.
     """
 
+    _answer: LoopbackAnswer
+
     def __init__(
         self,
         pool: WorkerPool,
@@ -31,7 +33,6 @@ class Exchange:
         self._path = path
         self._request = request
         self._offer = offer
-        self._answer: LoopbackAnswer | None = None
 
     async def __aenter__(self) -> tuple[Worker, LoopbackAnswer]:
         try:
@@ -57,6 +58,5 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._answer is not None:
-            self._answer.close()
+        self._answer.close()
         self._lease.give_back()

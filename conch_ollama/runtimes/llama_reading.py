@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from conch_ollama.runtimes.llama_chunks import Chunks
 from conch_ollama.runtimes.llama_errors import sound
@@ -44,27 +44,26 @@ class Reading:
         # Of such a piece reading leaves nothing behind, so that it may be read once more.
         if not piece.endswith(b"\n\n") or any(piece.find(key) >= 0 for key in _ENDS):
             return False
-        made = self._made(piece)
+        made = self._made(self._events.feed(piece))
         for number, chunk in enumerate(made):
             if not self._take(chunk):
                 self._left = made[number:]
                 return False
         return True
 
-    def _made(self, piece: bytes) -> list[Chunk]:
-        return [chunk for data in self._events.feed(piece) for chunk in self._chunks.feed(sound(data))]
+    def _made(self, events: Iterable[bytes]) -> list[Chunk]:
+        return [chunk for data in events for chunk in self._chunks.feed(sound(data))]
 
     def read(self, piece: bytes) -> Sequence[Chunk]:
         """The chunks of a piece that was not taken. Raises what llama.cpp says went wrong."""
         if self._fault is not None:
             raise self._fault
         left, self._left = self._left, None
-        return self._made(piece) if left is None else left
+        return self._made(self._events.feed(piece)) if left is None else left
 
     def end(self) -> Sequence[Chunk]:
         """What could only be said at the end."""
-        last = [chunk for data in self._events.end() for chunk in self._chunks.feed(sound(data))]
-        return [*last, *self._chunks.end()]
+        return [*self._made(self._events.end()), *self._chunks.end()]
 
 
 def _takes_none(chunk: Chunk) -> bool:

@@ -18,7 +18,7 @@ class Lease:
     Raises RuntimeFailedError if it does not load, RuntimeBusyError after crash on crash.
     """
 
-    seat: Seat
+    _seat: Seat
     worker: Worker
 
     def __init__(self, pool: WorkerPool, plan: WorkerPlan, keep_alive: float) -> None:
@@ -27,11 +27,13 @@ class Lease:
         self._keep_alive = keep_alive
 
     async def take(self) -> Worker:
-        self.seat, self.worker = await self._pool.take(self._plan, self._keep_alive)
+        """The worker, once it is loaded."""
+        self._seat, self.worker = await self._pool.take(self._plan, self._keep_alive)
         return self.worker
 
     def give_back(self) -> None:
-        self._pool.give_back(self.seat, self.worker)
+        """The worker may go."""
+        self._pool.give_back(self._seat, self.worker)
 
     async def __aenter__(self) -> Worker:
         return await self.take()

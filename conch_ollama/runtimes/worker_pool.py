@@ -87,7 +87,7 @@ class WorkerPool:
         await asyncio.gather(*(self._end(worker) for worker in list(self._alive)))
 
     async def take(self, plan: WorkerPlan, keep_alive: float) -> tuple[Seat, Worker]:
-        """For a Lease."""
+        """For a Lease: the plan's worker, counted as used."""
         seat = self._seats.get(plan)
         if seat is None:
             seat = self._seats[plan] = Seat(plan, keep_alive)
@@ -163,6 +163,7 @@ class WorkerPool:
         return [worker for worker in self._alive if not worker.retiring]
 
     def give_back(self, seat: Seat, worker: Worker) -> None:
+        """For a Lease: its use of the worker has ended."""
         worker.users -= 1
         worker.last_used = time.monotonic()
         if worker.users or worker.ended.is_set():

@@ -52,8 +52,8 @@ class Tally:
         """The answer's own; "" before it has begun."""
         return "" if self.first is None else str(self.first.data.get("id", ""))
 
-    def begin(self, chunk: Chunk) -> None:
-        """The first chunk has come."""
+    def begin(self, chunk: Chunk | None = None) -> None:
+        """The first of the answer has come; None: it does not come in chunks."""
         self.first_s = time.perf_counter() - self.clock
         self.first = chunk
 
@@ -158,7 +158,7 @@ async def forward(shim: Shim, job: Job, path: str, write: Callable[[bytes], Awai
             async with aclosing(pieces):
                 async for piece in pieces:
                     if job.tally.first_s is None:
-                        job.tally.first_s = time.perf_counter() - job.tally.clock
+                        job.tally.begin()
                         clock.reschedule(asyncio.get_running_loop().time() + limits.total_s)
                     tail = (tail + piece)[-_TAIL:]
                     await write(piece)

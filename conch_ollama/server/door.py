@@ -30,7 +30,7 @@ from conch_ollama.server.origins import (
     preflight_headers,
 )
 from conch_ollama.server.rates import Rates
-from conch_ollama.server.responses import SERVER, failed
+from conch_ollama.server.responses import failed, of_server
 from conch_ollama.server.routes import docs
 from conch_ollama.server.settings import Limits
 from conch_ollama.server.shim import SHIM, Shim
@@ -186,7 +186,7 @@ class _Visit:
         if length is not None and length.isdigit() and int(length) > limits.body_bytes:
             await self._drain(limits.body_s)
             raise _too_large(limits.body_bytes)
-        all_came = self._scope.get("extensions", {}).get(SERVER, {}).get("all_came")
+        all_came = of_server(self._scope, "all_came")
         if all_came is not None and all_came():
             return await self._read(limits)
         try:

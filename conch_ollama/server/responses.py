@@ -29,6 +29,11 @@ _HEAD = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 JSON = "application/json; charset=utf-8"
 
 
+def of_server(scope: Scope, name: str) -> Any:
+    """What the extension SERVER has under this name; None in another server."""
+    return scope.get("extensions", {}).get(SERVER, {}).get(name)
+
+
 class JSONAnswer(Response):
     """JSON in UTF-8, and it says so: some clients take Latin-1 where no charset stands."""
 
@@ -153,7 +158,7 @@ class StreamedAnswer(Watched):
 
     async def work(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self._push: Callable[..., bool] | None = scope.get("extensions", {}).get(SERVER, {}).get("push")
+        self._push: Callable[..., bool] | None = of_server(scope, "push")
         self._loop = asyncio.get_running_loop()
         self._spoke = self._loop.time()
         try:

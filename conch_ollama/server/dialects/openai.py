@@ -52,7 +52,7 @@ class Rewriter:
             raw = chunk.raw
         if b'"usage"' in raw or b'_content":null' in raw or b'_content":""' in raw:
             return b"".join(event(self._fitted(compact(data))) for data in self._moved(chunk.data))
-        return b"data: " + self._fitted(raw) + b"\n\n"
+        return event(self._fitted(raw))
 
     def _begin(self, raw: bytes) -> None:
         created, model = _CREATED.search(raw), _MODEL.search(raw)
