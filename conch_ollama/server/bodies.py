@@ -8,19 +8,18 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.visitors import raw_body
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
     from starlette.requests import Request
 
-    Model = TypeVar("Model", bound=BaseModel)
+    from conch_ollama.server.schemas.base import Edge
 
 _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -42,7 +41,10 @@ def parse_object(raw: bytes, depth: int) -> dict[str, Any]:
     """The JSON object in `raw`. Raises Refusal (400) for anything else, NaN and lone surrogates among it."""
     check_depth(raw, depth)
     try:
-        found = _DECODER.decode(raw.removeprefix(BOM_UTF8).decode())
+        text = raw.removeprefix(BOM_UTF8).decode().strip(_SPACE)
+        found, end = _DECODER.raw_decode(text)
+        if end < len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
         if _SURROGATE.search(raw):
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as err:  # UnicodeError is a ValueError
@@ -68,9 +70,11 @@ def _finite(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+#: What JSON calls so; its `decode` would look for it by two patterns.
+_SPACE = " \t\n\r"
 
 
-def read_body(request: Request, model: type[Model], depth: int) -> dict[str, Any]:
+def read_body(request: Request, model: type[Edge], depth: int) -> dict[str, Any]:
     """The request's JSON, checked against `model`: the object as it came, unknown fields kept.
 
     A body is read as JSON whatever Content-Type says: curl's users leave it out.
@@ -78,32 +82,48 @@ def read_body(request: Request, model: type[Model], depth: int) -> dict[str, Any
     return validated(parse_object(raw_body(request), depth), model)
 
 
-def validated(body: dict[str, Any], model: type[Model]) -> dict[str, Any]:
+class _Checks(dict["type[Edge]", "Callable[..., dict[str, Any]]"]):
+    """A kind of request -> what checks one. Made when the first one comes."""
+
+    def __missing__(self, model: type[Edge]) -> Callable[..., dict[str, Any]]:
+        check: Callable[..., dict[str, Any]] = TypeAdapter(model).validator.validate_python
+        self[model] = check
+        return check
+
+
+_checks = _Checks()
+
+
+def validated(body: dict[str, Any], model: type[Edge]) -> dict[str, Any]:
     """`body` itself, if it fits `model`; Refusal (400) with the first field that does not."""
-    _checked(body, model, strict=None)
+    try:
+        _checks[model](body)
+    except ValidationError as err:
+        raise _unfit(body, err) from err
     return body
 
 
-def with_texts(body: dict[str, Any], texts: Mapping[str, str], model: type[Model]) -> dict[str, Any]:
+def with_texts(body: dict[str, Any], texts: Mapping[str, str], model: type[Edge]) -> dict[str, Any]:
     """`body` with those fields of `model` that stand in an address or a form only, as the types that they are of.
 
     An empty text is a field that nobody filled in. Raises Refusal (400).
     """
-    given = {name: text for name, text in texts.items() if text and name in model.model_fields and name not in body}
-    read = _checked({**given, **body}, model, strict=False).model_dump(include=set(given)) if given else {}
-    return validated({**read, **body}, model)
-
-
-def _checked(body: dict[str, Any], model: type[Model], *, strict: bool | None) -> Model:
+    given = {name: text for name, text in texts.items() if text and name in model.__annotations__ and name not in body}
+    both = {**given, **body}
     try:
-        return model.model_validate(body, strict=strict)
+        read = _checks[model](both, strict=False) if given else {}
     except ValidationError as err:
-        found = err.errors(include_url=False, include_input=False, include_context=False)
-        # Of a field that may be of several kinds, the fault that lies deepest is that of the kind which was meant.
-        places = [(_place(body, one["loc"], one["type"] == "missing"), one["msg"]) for one in found]
-        place, message = max(places, key=lambda place: len(place[0]))
-        where = ".".join(str(part) for part in place)
-        raise Refusal(400, f"{where}: {message}", "invalid_value", where or None) from err
+        raise _unfit(both, err) from err
+    return validated({**{name: read[name] for name in given}, **body}, model)
+
+
+def _unfit(body: dict[str, Any], err: ValidationError) -> Refusal:
+    found = err.errors(include_url=False, include_input=False, include_context=False)
+    # Of a field that may be of several kinds, the fault that lies deepest is that of the kind which was meant.
+    places = [(_place(body, one["loc"], one["type"] == "missing"), one["msg"]) for one in found]
+    place, message = max(places, key=lambda place: len(place[0]))
+    where = ".".join(str(part) for part in place)
+    return Refusal(400, f"{where}: {message}", "invalid_value", where or None)
 
 
 def _place(value: Any, loc: Sequence[int | str], missing: bool) -> list[int | str]:

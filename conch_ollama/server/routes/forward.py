@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
 
 from conch_ollama.runtimes.protocol import compact
 from conch_ollama.server.answering import Job, forward
@@ -17,6 +16,7 @@ from conch_ollama.server.dialects.openai import event
 from conch_ollama.server.errors import Refusal, openai_error
 from conch_ollama.server.jobs import job_for
 from conch_ollama.server.responses import JSON, StreamedAnswer
+from conch_ollama.server.schemas.base import Edge
 from conch_ollama.server.schemas.documents import answers, body_of, object_with
 from conch_ollama.server.schemas.openai import MessagesRequest, ResponsesRequest
 from conch_ollama.server.shim import shim_of
@@ -54,7 +54,7 @@ async def count_tokens(request: Request) -> Response:
     return await _passed_on(request, MessagesRequest)
 
 
-async def _passed_on(request: Request, model: type[BaseModel]) -> Response:
+async def _passed_on(request: Request, model: type[Edge]) -> Response:
     shim = shim_of(request)
     body = read_body(request, model, shim.settings.limits.json_depth)
     path = request.url.path

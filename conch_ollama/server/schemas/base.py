@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
@@ -13,21 +14,22 @@ TokenIds = Annotated[list[Count], Field(min_length=1)]
 Name = Annotated[str, Field(max_length=512)]
 
 
-class Edge(BaseModel):
+@with_config(ConfigDict(extra="allow", strict=True))
+class Edge(TypedDict, total=False):
     """No silent conversions; fields that are not known go through to the runtime."""
 
-    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=(), defer_build=True)
+    # No model: a request is checked and goes on as it came, so that nobody would look at one.
 
 
-class StreamOptions(Edge):
+class StreamOptions(Edge, total=False):
     """`include_usage`: with a last chunk that holds the usage."""
 
-    include_usage: bool | None = None
+    include_usage: bool | None
 
 
-class JSONSchema(Edge):
+class JSONSchema(Edge, total=False):
     """A named JSON schema."""
 
-    name: str | None = None
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
-    strict: bool | None = None
+    name: str | None
+    schema: dict[str, Any] | None
+    strict: bool | None

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
+from typing_extensions import is_typeddict
 
 from conch_ollama.server.schemas import ollama, openai
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from conch_ollama.server.schemas.base import Edge
 
 _REF = "#/components/schemas/{model}"
 _OPENAI_ERROR = {
@@ -49,7 +51,7 @@ _ERRORS = {
 }
 
 
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
+def body_of(model: type[Edge]) -> dict[str, Any]:
     """`openapi_extra` of a route whose JSON body is `model`."""
     schema = {"$ref": _REF.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
@@ -110,12 +112,9 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 @cache
 def _definitions() -> dict[str, Any]:
-    models = [
-        model
-        for module in (openai, ollama)
-        for model in vars(module).values()
-        if isinstance(model, type) and issubclass(model, BaseModel)
-    ]
-    _, document = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    models = [model for module in (openai, ollama) for model in vars(module).values() if is_typeddict(model)]
+    adapters = {model: TypeAdapter(model) for model in models}
+    asked: list[tuple[Any, Literal["validation"], Any]] = [(m, "validation", one) for m, one in adapters.items()]
+    _, document = TypeAdapter.json_schemas(asked, ref_template=_REF)
     definitions: dict[str, Any] = document["$defs"]
     return definitions
