@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic_core import to_json
+
 from conch_ollama.errors import RuntimeRefusedError
 from conch_ollama.runtimes.messages import checked_messages
 from conch_ollama.runtimes.tool_choice import only
@@ -56,9 +58,9 @@ def chat_request(
     if body.get("think") is not None:
         request |= thinking(request, body["think"])
     choice = request.get("tool_choice")
-    if isinstance(choice, Mapping):
+    if isinstance(choice, dict):
         function = choice.get("function")
-        named = function.get("name") if isinstance(function, Mapping) else None
+        named = function.get("name") if isinstance(function, dict) else None
         request |= {"tools": only(request.get("tools"), [named]), "tool_choice": "required"}
     if request.get("logprobs"):
         # Of none besides llama.cpp would not even tell the token's own.
@@ -106,13 +108,12 @@ def completion_fields(
     return request
 
 
-#: json.dumps would make one for each request.
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
-
-
 def encode(request: Mapping[str, Any]) -> bytes:
-    """JSON in ASCII: half a surrogate pair then is llama.cpp's to refuse."""
-    return _ENCODER.encode(request).encode("ascii")
+    """The request as JSON. In ASCII where it holds half a surrogate pair, which then is llama.cpp's to refuse."""
+    try:
+        return to_json(request)
+    except ValueError:
+        return json.dumps(request).encode("ascii")
 
 
 def request_fields(
@@ -122,7 +123,7 @@ def request_fields(
     # OpenAI's clients send null for what they leave open.
     own = {key: value for key, value in body.items() if key not in _OURS and value is not None}
     ollama = body.get("options")
-    request = {**_mapped(options), **(_mapped(ollama) if isinstance(ollama, dict) else {}), **own}
+    request = {**(_mapped(options) if options else {}), **(_mapped(ollama) if isinstance(ollama, dict) else {}), **own}
     request |= {"stream": True, "stream_options": {"include_usage": True}}
     if lora is not None:
         request["lora"] = list(lora)

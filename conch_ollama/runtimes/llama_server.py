@@ -184,7 +184,8 @@ class LlamaCppRuntime:
 
     def _keeps(self, entry: Planned, body: Body) -> float:
         """How long its worker is kept after this request, in seconds."""
-        wanted = keep_alive_seconds(body.get("keep_alive"))
+        given = body.get("keep_alive")
+        wanted = None if given is None else keep_alive_seconds(given)
         if wanted is not None:
             self._keep_alive[entry.model.name] = wanted
         return self._keep_alive.get(entry.model.name, entry.model.keep_alive)

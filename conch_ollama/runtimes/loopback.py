@@ -7,7 +7,6 @@ ahead, which is a Line's business. For the world outside there is httpx.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -66,8 +65,7 @@ class Line:
         """A connection over which `data` is on its way."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            if ahead.open():
-                ahead.answer.send(data)
+            if ahead.take(data):
                 return ahead.answer
             ahead.close()
         return (await self._connected(data)).answer
@@ -76,25 +74,22 @@ class Line:
         """A new connection, which on loopback is there at once or not at all. `data` is sent before the loop makes its
         transport of the socket, which takes longer than the sending: meanwhile the server works."""
         made = socket.socket(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET, socket.SOCK_STREAM)
-        sent = 0
         try:
             made.setblocking(False)
             made.connect_ex(self._at)
-            if data:
-                with contextlib.suppress(BlockingIOError):
-                    sent = made.send(data)
+            sent = _sent_now(made, data) if data else 0
             loop = asyncio.get_running_loop()
             _, answer = await loop.create_connection(lambda: LoopbackAnswer(self.prepare), sock=made)
         except BaseException:
             made.close()
             raise
-        if sent < len(data):
-            answer.send(data[sent:])
+        answer.send(data[sent:])
         return _Connection(made, answer, time.monotonic())
 
     def prepare(self) -> None:
         """Open the connection of the next question, unless there is one."""
-        if self._closed or self._opening is not None or (self._ahead is not None and self._ahead.open()):
+        ahead = self._ahead
+        if self._closed or self._opening is not None or (ahead is not None and ahead.young() and ahead.open()):
             return
         self._drop()
         self._opening = asyncio.get_running_loop().create_task(self._open())
@@ -120,6 +115,15 @@ class Line:
         self._drop()
 
 
+def _sent_now(made: socket.socket, data: bytes) -> int:
+    """How much of `data` is on its way at once. A transport may begin at the end of the loop's turn only, as uvloop's
+    does, after all that is done while the server works."""
+    try:
+        return made.send(data)
+    except BlockingIOError:
+        return 0
+
+
 @dataclass(frozen=True)
 class _Connection:
     """A connection and when it was opened."""
@@ -128,17 +132,33 @@ class _Connection:
     answer: LoopbackAnswer
     opened: float
 
-    def open(self) -> bool:
-        """Whether it still is while nothing has been asked, also where the loop has not come to see its end."""
-        if time.monotonic() - self.opened >= _AHEAD_S:
+    def take(self, data: bytes) -> bool:
+        """Have `data` on its way; False where the server has closed it before that."""
+        if not self.young():
             return False
         try:
-            self.made.recv(1, socket.MSG_PEEK)  # nothing has been said, so this tells the end of it
+            sent = _sent_now(self.made, data)
+        except OSError:
+            return False
+        # Looked at when it has been sent, which comes to the same: a server that has closed it by now, within
+        # microseconds, has not begun with the question.
+        if not self.open():
+            return False
+        self.answer.send(data[sent:])
+        return True
+
+    def young(self) -> bool:
+        """Whether the server still waits for a question."""
+        return time.monotonic() - self.opened < _AHEAD_S
+
+    def open(self) -> bool:
+        """Whether it still is while nothing has been answered, also where the loop has not come to see its end."""
+        try:
+            return self.made.recv(1, socket.MSG_PEEK) != b""  # which tells the end of it
         except BlockingIOError:
             return True
         except OSError:
-            pass
-        return False
+            return False
 
     def close(self) -> None:
         self.answer.drop()

@@ -109,8 +109,8 @@ class LoopbackAnswer(asyncio.Protocol):
         await self._waiter
 
     def send(self, data: bytes) -> None:
-        """Have `data` on its way."""
-        if self._transport is not None:
+        """Have `data` on its way, if there is any."""
+        if data and self._transport is not None:
             self._transport.write(data)
 
     async def begin(self) -> None:

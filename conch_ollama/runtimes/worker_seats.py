@@ -31,6 +31,13 @@ class WorkerPlan:
     settings: tuple[tuple[str, Any], ...]
     memory: int = field(default=0, compare=False)
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # each request looks for its plan's worker
+        return hash((self.name, self.settings))
+
     @classmethod
     def of(cls, name: str, memory: int, settings: Mapping[str, Any]) -> WorkerPlan:
         frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
