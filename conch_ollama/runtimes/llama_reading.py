@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 
@@ -11,8 +12,8 @@ from conch_ollama.runtimes.protocol import Chunk, Take
 from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.worker_seats import Worker
 
-#: What stands in the chunks that end an answer, or a part of it.
-_ENDS = (b'"usage"', b'"finish_reason":"', b'"finish_reason": "')
+#: What stands in the chunks that end an answer or a part of it, and in errors.
+_ENDS = re.compile(rb'"(?:usage"|finish_reason": ?"|error")')
 
 
 class Reading:
@@ -21,18 +22,18 @@ class Reading:
     def __init__(self, worker: Worker, chunks: Chunks, take: Take | None) -> None:
         self._worker = worker
         self._chunks = chunks
-        self._take = take or _takes_none
+        self._take = take
         self._events = Events()
         self._left: Sequence[Chunk] | None = None
         self._fault: Exception | None = None
 
     def offered(self, piece: bytes) -> bool:
         """Have `take` take the chunks of a piece; False: some are left for `read`, or it is not to be taken."""
-        if self._events.pending:
+        if self._take is None or self._events.pending:
             return False
         try:
             chunk = self._chunks.text(piece)
-            taken = self._taken_apart(piece) if chunk is None else self._take(chunk)
+            taken = self._taken_apart(piece, self._take) if chunk is None else self._take((chunk,))
         except Exception as err:  # the answer's, not the connection's: it is raised where the answer is read
             self._fault = err
             return False
@@ -40,16 +41,15 @@ class Reading:
             self._worker.heard = time.monotonic()
         return taken
 
-    def _taken_apart(self, piece: bytes) -> bool:
+    def _taken_apart(self, piece: bytes, take: Take) -> bool:
         # Of such a piece reading leaves nothing behind, so that it may be read once more.
-        if not piece.endswith(b"\n\n") or any(piece.find(key) >= 0 for key in _ENDS):
+        if not piece.endswith(b"\n\n") or _ENDS.search(piece) is not None:
             return False
-        made = self._made(self._events.feed(piece))
-        for number, chunk in enumerate(made):
-            if not self._take(chunk):
-                self._left = made[number:]
-                return False
-        return True
+        made = [chunk for data in self._events.feed(piece) for chunk in self._chunks.feed(data)]
+        if not made or take(made):
+            return True
+        self._left = made
+        return False
 
     def _made(self, events: Iterable[bytes]) -> list[Chunk]:
         return [chunk for data in events for chunk in self._chunks.feed(sound(data))]
@@ -64,7 +64,3 @@ class Reading:
     def end(self) -> Sequence[Chunk]:
         """What could only be said at the end."""
         return [*self._made(self._events.end()), *self._chunks.end()]
-
-
-def _takes_none(chunk: Chunk) -> bool:
-    return False

@@ -46,8 +46,8 @@ class Chunk:
         return found
 
 
-#: Is offered a chunk, and tells whether it has taken it.
-Take = Callable[[Chunk], bool]
+#: Is offered chunks that came together, and tells whether it has taken them: all, or none.
+Take = Callable[[Sequence[Chunk]], bool]
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ class Runtime(Protocol):
         Ollama, which a runtime maps or leaves out). `stream` is ignored: chunks come, the last ones with
         `finish_reason` and `usage`; `[DONE]` is not among them.
 
-        A runtime may offer a chunk to `take` the moment that it comes, while the stream is waited on, if it ends
-        nothing, with neither a `finish_reason` nor `usage`: a taken one does not come from the stream. That saves a
-        turn of the event loop, and waking whoever waits, for each token."""
+        A runtime may offer chunks to `take` the moment that they come, while the stream is waited on, if they end
+        nothing, with neither a `finish_reason` nor `usage`: taken ones do not come from the stream. That saves a turn
+        of the event loop, and waking whoever waits, for each token."""
         ...
 
     def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from conch_ollama.errors import RuntimeFailedError
 from conch_ollama.runtimes.protocol import Body, Chunk, Embeddings, Take
-from conch_ollama.server.access import Caller
 from conch_ollama.server.errors import Refusal, refusal_of
 from conch_ollama.server.registry import Served
-from conch_ollama.server.visitors import Course
+from conch_ollama.server.visitors import Visitor
 
 if TYPE_CHECKING:
     from conch_ollama.server.shim import Shim
@@ -72,13 +71,10 @@ class Job:
     "count" for one that is handed on as those are and makes the model read nothing."""
 
     served: Served
-    caller: Caller
+    visitor: Visitor
     kind: str
     body: dict[str, Any]
     endpoint: str
-    request_id: str
-    address: str
-    course: Course = field(default_factory=Course)
     #: What is still to be done to it when its turn has come; may ask the runtime.
     prepare: Callable[[Job], Awaitable[None]] | None = None
     tally: Tally = field(default_factory=Tally)
@@ -86,7 +82,8 @@ class Job:
     @property
     def queue_key(self) -> str:
         """Who takes turns with whom: callers, or addresses where nobody asks who calls."""
-        return self.address if self.caller.how == "open" else self.caller.name
+        visitor = self.visitor
+        return visitor.address_text if visitor.caller.how == "open" else visitor.caller.name
 
 
 async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None, work: Callable[[], Awaitable[T]]) -> T:
@@ -96,7 +93,8 @@ async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None, work: Calla
     shim.leases.take(runtime)
     try:
         queue = shim.queue_of(job.served)
-        await queue.enter(job.queue_key, limits.queue_s)
+        if not queue.take():
+            await queue.wait(job.queue_key, limits.queue_s)
         tally.queued_s = time.perf_counter() - tally.clock
         try:
             return await work()
@@ -124,7 +122,7 @@ async def _accounted(shim: Shim, job: Job, kept: list[Chunk] | None, work: Calla
 
 
 async def answer(shim: Shim, job: Job, listen: Listener, take: Take) -> None:
-    """Have the job done; every chunk goes to `listen`, or to `take`, which the runtime may offer it to; see
+    """Have the job done; every chunk goes to `listen`, or to `take`, which the runtime may offer some to; see
     Runtime.chat. Raises Refusal and the runtime's errors.
 
     Being cancelled stops the generation.
@@ -180,21 +178,21 @@ async def _listen(
         tally.begin(chunk)
         clock.reschedule(asyncio.get_running_loop().time() + total_s)
 
-    def taken(chunk: Chunk) -> bool:
-        if not take(chunk):
+    def taken(chunks: Sequence[Chunk]) -> bool:
+        if not take(chunks):
             return False
         if tally.first is None:
-            begin(chunk)
-        tally.chunks += 1
+            begin(chunks[0])
+        tally.chunks += len(chunks)
         if kept is not None:
-            kept.append(chunk)
+            kept.extend(chunks)
         return True
 
     async with asyncio.timeout(first_s) as clock:
         if job.prepare is not None:
             await job.prepare(job)
-        ask = runtime.chat if job.kind == "chat" else runtime.complete
-        async with aclosing(ask(model, job.body, taken)) as stream:
+        stream = (runtime.chat if job.kind == "chat" else runtime.complete)(model, job.body, taken)
+        try:
             async for chunk in stream:
                 if tally.first is None:
                     begin(chunk)
@@ -202,5 +200,7 @@ async def _listen(
                 if kept is not None:
                     kept.append(chunk)
                 await listen(chunk)
+        finally:
+            await stream.aclose()
     if tally.first is None:
         raise RuntimeFailedError(f"the runtime of {job.served.name} ended its answer before it began")

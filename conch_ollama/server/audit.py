@@ -108,10 +108,10 @@ def record(job: Job) -> dict[str, Any]:
     tally, served = job.tally, job.served
     return {
         "time": _instant(tally.begun),
-        "request": job.request_id,
-        "caller": job.caller.name,
-        "how": job.caller.how,
-        "address": job.address,
+        "request": job.visitor.request_id,
+        "caller": job.visitor.caller.name,
+        "how": job.visitor.caller.how,
+        "address": job.visitor.address_text,
         "endpoint": job.endpoint,
         "model": served.target,
         "asked_for": served.name,

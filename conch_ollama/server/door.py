@@ -83,8 +83,8 @@ class _Visit:
         self._receive = receive
         self._raw_send = send
         self._headers = dict(scope["headers"])
-        given = self._headers.get(b"x-request-id", b"")
-        self._id = given if _ID.fullmatch(given) else os.urandom(8).hex().encode()
+        given = self._headers.get(b"x-request-id")
+        self._id = given if given and _ID.fullmatch(given) else os.urandom(8).hex().encode()
         self._extra: list[tuple[bytes, bytes]] = [(b"x-request-id", self._id)]
         self._begun = time.perf_counter()
         self._status = 0
@@ -92,7 +92,8 @@ class _Visit:
     async def run(self) -> None:
         scope = self._scope
         peer = scope["client"][0] if scope.get("client") else None
-        address = client_address(peer, self._all(b"x-forwarded-for"), self._shim.settings.security.proxies)
+        proxies = self._shim.settings.security.proxies
+        address = client_address(peer, self._all(b"x-forwarded-for") if proxies else (), proxies)
         # Until it is known better: what refuses a request early needs somebody to refuse.
         scope[KEY] = Visitor(ANYONE, address, self._id.decode())
         try:
@@ -186,9 +187,12 @@ class _Visit:
         if length is not None and length.isdigit() and int(length) > limits.body_bytes:
             await self._drain(limits.body_s)
             raise _too_large(limits.body_bytes)
-        all_came = of_server(self._scope, "all_came")
-        if all_came is not None and all_came():
-            return await self._read(limits)
+        came = of_server(self._scope, "came")
+        body: bytes | None = None if came is None else came()
+        if body is not None:
+            if len(body) > limits.body_bytes:
+                raise _too_large(limits.body_bytes)
+            return body
         try:
             async with asyncio.timeout(limits.body_s):
                 return await self._read(limits)

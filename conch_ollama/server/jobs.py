@@ -32,7 +32,7 @@ async def job_for(request: Request, kind: str, body: Mapping[str, Any], endpoint
     filled = _with_defaults(body, served, shim.settings.limits.max_tokens if kind in {"chat", "complete"} else None)
     if kind == "chat":
         filled["messages"] = _messages(filled["messages"], served.settings.system)
-    return Job(served, visitor.caller, kind, filled, endpoint, visitor.request_id, visitor.address_text, visitor.course)
+    return Job(served, visitor, kind, filled, endpoint)
 
 
 def _with_defaults(body: Mapping[str, Any], served: Served, cap: int | None) -> dict[str, Any]:

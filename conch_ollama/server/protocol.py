@@ -36,6 +36,8 @@ class PatientProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     #: Bytes since the parser had anything to tell: of a head, a trailer, a chunk's extension.
     _unheard = 0
+    #: Those, and what is being read.
+    _come = 0
     _heard = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,6 +49,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(HEAD_S, self._too_late)
         self._heard = False
         self._unset_keepalive_if_required()
+        self._come = self._unheard + len(data)
         left = data
         while True:
             try:
@@ -57,7 +60,7 @@ class PatientProtocol(HttpToolsProtocol):
             except httptools.HttpParserError:
                 self._refuse("Invalid HTTP request received.")
             break
-        self._unheard = 0 if self._heard else self._unheard + len(data)
+        self._unheard = 0 if self._heard else self._come
         if self._unheard > HEAD_BYTES and not self.transport.is_closing():
             self._refuse("The request's head is too large.")
 
@@ -74,13 +77,11 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._heard = True
         self._forget_deadline()
-        if len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
+        if self._come > HEAD_BYTES and len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
             raise ValueError("the head is too large")  # uvicorn answers 400 and closes
         super().on_headers_complete()
         # Before the application's first step: that is a later turn of the loop.
-        self.scope["extensions"] = {
-            SERVER: {"push": partial(_push, self.cycle), "all_came": partial(_all_came, self.cycle)}
-        }
+        self.scope["extensions"] = {SERVER: {"push": partial(_push, self.cycle), "came": partial(_came, self.cycle)}}
         # Of no trailer: else whoever may write one through a trusted proxy could say where a request is from.
         self.headers = []
 
@@ -149,19 +150,21 @@ def _push(cycle: RequestResponseCycle, make: Callable[[Any], bytes], given: Any,
     return True
 
 
-def _all_came(cycle: RequestResponseCycle) -> bool:
-    """Whether the body of a request has come to its end, so that it need not be waited for."""
-    return not cycle.more_body
+def _came(cycle: RequestResponseCycle) -> bytes | None:
+    if cycle.more_body:
+        return None
+    body, cycle.body = bytes(cycle.body), bytearray()
+    return body
 
 
 class _WithHeads:
-    """A transport that holds the head of an answer until the end of this turn of the loop, so that what is written
-    next goes with it."""
+    """A transport that holds the head of an answer until the next writing, which it goes with, but not longer than to
+    the end of this turn of the loop."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._held: list[bytes] = []
+        self._held = b""
         self.is_closing = transport.is_closing  # asked for each token
 
     def __getattr__(self, name: str) -> Any:
@@ -169,17 +172,18 @@ class _WithHeads:
 
     def write(self, data: bytes) -> None:
         if self._held:
-            self._held.append(data)
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data))
         elif data.startswith(b"HTTP/1.1 "):
-            self._held.append(data)
+            self._held = data
             self._loop.call_soon(self._flush)
         else:
             self._transport.write(data)
 
     def _flush(self) -> None:
         if self._held:
-            data, self._held = b"".join(self._held), []
-            self._transport.write(data)
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
     def close(self) -> None:
         self._flush()

@@ -25,14 +25,18 @@ class ModelQueue:
     def waiting(self) -> int:
         return sum(len(line) for line in self._lines.values())
 
-    async def enter(self, key: str, timeout_s: float) -> None:
-        """Take a place, which is to be left again.
+    def take(self) -> bool:
+        """Take a place, which is to be left again, if one is free and nobody waits for it."""
+        if self.running >= self.parallel or self._lines:
+            return False
+        self.running += 1
+        return True
+
+    async def wait(self, key: str, timeout_s: float) -> None:
+        """Wait for a place, where none could be taken at once.
 
         Raises Refusal at once (429) when too many wait, and after `timeout_s` (503) when no place came free.
         """
-        if self.running < self.parallel and not self._lines:
-            self.running += 1
-            return
         if self.waiting >= self.limit:
             raise busy(
                 429, f"The model is busy: {self.waiting} requests are waiting already.", self.patience(), "queue_full"

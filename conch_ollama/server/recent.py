@@ -46,9 +46,9 @@ class RecentAnswers:
             return
         self.forget(job.tally.id)
         self._answers[job.tally.id] = RecentAnswer(
-            served.target, served.card.version, job.caller.name, job.body, bare, size, job.request_id
+            served.target, served.card.version, job.visitor.caller.name, job.body, bare, size, job.visitor.request_id
         )
-        self._by_request[job.request_id] = job.tally.id
+        self._by_request[job.visitor.request_id] = job.tally.id
         self._size += size
         while len(self._answers) > self._count or self._size > self._limit:
             self.forget(next(iter(self._answers)))

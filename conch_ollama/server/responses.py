@@ -6,7 +6,6 @@ Until the first byte an error has its own status; later it is an event of the st
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
@@ -21,8 +20,8 @@ from conch_ollama.server.visitors import KEY, Visitor
 
 log = logging.getLogger(__name__)
 #: An extension of ASGI. `push(make, given, start)` sends `make(given)` as a piece of a body at once, if that can be,
-#: and tells whether it has; `start` sends the head and is called where that has not been done. `all_came()` tells
-#: whether the request's body has come to its end.
+#: and tells whether it has; `start` sends the head and is called where that has not been done. `came()` is the body of
+#: the request, where all of it has come, which `receive` then does not tell again; else None.
 SERVER = "conch.server"
 Given = TypeVar("Given")
 _HEAD = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -73,6 +72,7 @@ class Watched(Response):
     def __init__(self) -> None:
         self._gone = False
         self._done = False
+        self._watching: asyncio.Task[None] | None = None
         self.background = None
 
     async def work(self, scope: Scope, send: Send) -> None:
@@ -81,8 +81,8 @@ class Watched(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        # Its first step comes when the work first waits, which is when the runtime has been asked.
-        watch = asyncio.create_task(self._watch(receive, task))
+        # That is when the work first waits: when the runtime has been asked.
+        starting = asyncio.get_running_loop().call_soon(self._start_watch, receive, task)
         try:
             await self.work(scope, send)
         except asyncio.CancelledError:
@@ -90,7 +90,12 @@ class Watched(Response):
                 raise
             task.uncancel()
         finally:
-            watch.cancel()
+            starting.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+
+    def _start_watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        self._watching = asyncio.create_task(self._watch(receive, task))
 
     async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -155,6 +160,7 @@ class StreamedAnswer(Watched):
         self._timer: asyncio.TimerHandle | None = None
         self._media_type = media_type
         self._more_headers = headers or {}
+        self._head: dict[str, Any] | None = None
 
     async def work(self, scope: Scope, send: Send) -> None:
         self._send = send
@@ -191,14 +197,21 @@ class StreamedAnswer(Watched):
     async def _start(self) -> None:
         if not self._started:
             self._started = True
-            more = [(name.encode(), value.encode()) for name, value in self._more_headers.items()]
-            head = [(b"content-type", self._media_type.encode()), *_HEAD, *more]
-            await self._send({"type": "http.response.start", "status": 200, "headers": head})
+            await self._send(self._head or self._make_head())
 
     def _start_now(self) -> None:
         """The head, where nothing has to be waited for."""
-        with contextlib.suppress(StopIteration):
-            self._start().send(None)
+        self._started = True
+        starting: Any = self._send(self._head or self._make_head())
+        try:  # noqa: SIM105 - `suppress` is four calls more before the first token
+            starting.send(None)
+        except StopIteration:
+            pass
+
+    def _make_head(self) -> dict[str, Any]:
+        more = [(name.encode(), value.encode()) for name, value in self._more_headers.items()]
+        head = [(b"content-type", self._media_type.encode()), *_HEAD, *more]
+        return {"type": "http.response.start", "status": 200, "headers": head}
 
     async def write(self, data: bytes) -> None:
         """Send a piece; waits while the client is slower than the model."""
@@ -215,9 +228,10 @@ class StreamedAnswer(Watched):
         self._spoke = self._loop.time()
         return True
 
-    async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+    def _start_watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        self._head = self._make_head()  # while the runtime works
         self._look_later(task)
-        await super()._watch(receive, task)
+        super()._start_watch(receive, task)
 
     def _look_later(self, task: asyncio.Task[Any]) -> None:
         self._timer = self._loop.call_later(min(self._quiet_s, self._stuck_s), self._look, task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -74,7 +75,7 @@ class Security:
     tls_cert: Path | None = None
     tls_key: Path | None = None
 
-    @property
+    @cached_property
     def closed(self) -> bool:
         """Whether a request must show who sends it."""
         return self.keys is not None or self.tokens is not None or bool(self.networks)

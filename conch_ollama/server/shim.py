@@ -67,14 +67,14 @@ class Shim:
 
     def answered(self, job: Job, chunks: list[Chunk] | None) -> None:
         """An answer has ended, one way or another."""
-        job.course.answered = True
+        job.visitor.course.answered = True
         self.metrics.count(job)
         self.audit.write(job, chunks)
         if self.settings.feedback is not None and job.tally.id and chunks:
             self.recent.keep(job, chunks)
         log.info(
             "answer",
-            extra={"request": job.request_id, "model": job.served.target, "result": job.tally.result},
+            extra={"request": job.visitor.request_id, "model": job.served.target, "result": job.tally.result},
         )
 
     async def ask_health(self) -> dict[str, Health]:

@@ -8,7 +8,9 @@ from conch_ollama.server.answering import answer
 from conch_ollama.server.dialects.openai import Whole
 
 if TYPE_CHECKING:
-    from conch_ollama.runtimes.protocol import Chunk
+    from collections.abc import Callable, Sequence
+
+    from conch_ollama.runtimes.protocol import Chunk, Take
     from conch_ollama.server.answering import Job
     from conch_ollama.server.shim import Shim
 
@@ -20,5 +22,16 @@ async def whole(shim: Shim, job: Job) -> Whole:
     async def listen(chunk: Chunk) -> None:
         found.add(chunk)
 
-    await answer(shim, job, listen, found.add)
+    await answer(shim, job, listen, taking(found.add))
     return found
+
+
+def taking(add: Callable[[Chunk], None]) -> Take:
+    """Takes whatever is offered, for an answer that is told whole."""
+
+    def take(chunks: Sequence[Chunk]) -> bool:
+        for chunk in chunks:
+            add(chunk)
+        return True
+
+    return take

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +14,11 @@ from conch_ollama.errors import RuntimeRefusedError
 from conch_ollama.runtimes.llama_chunks import ChatChunks
 from conch_ollama.runtimes.llama_models import ALIAS
 from conch_ollama.runtimes.llama_reading import Reading
-from conch_ollama.runtimes.protocol import Chunk
+from conch_ollama.runtimes.protocol import Chunk, Take
 from tests.runtimes.test_llama_texts import EVENTS, chat_event, pieces_of, read
 
 
-def reading(take: Callable[[Chunk], bool] | None) -> Reading:
+def reading(take: Take | None) -> Reading:
     return Reading(SimpleNamespace(heard=0.0), ChatChunks(ALIAS, "螺"), take)  # type: ignore[arg-type]
 
 
@@ -28,13 +28,13 @@ def test_the_order_stays(events: list[bytes], together: list[int], willing: int)
     said: list[Any] = []
     offers = iter(range(100))
 
-    def take(chunk: Chunk) -> bool:
-        data = chunk.data
-        assert "usage" not in data
-        assert not any(choice["finish_reason"] for choice in data["choices"])
+    def take(chunks: Sequence[Chunk]) -> bool:
+        for chunk in chunks:
+            assert "usage" not in chunk.data
+            assert not any(choice["finish_reason"] for choice in chunk.data["choices"])
         if not willing >> next(offers) % 12 & 1:
             return False
-        said.append(data)
+        said.extend(chunk.data for chunk in chunks)
         return True
 
     one = reading(take)
@@ -48,7 +48,7 @@ def test_the_order_stays(events: list[bytes], together: list[int], willing: int)
 def test_the_first_piece_is_offered_with_the_role_in_it() -> None:
     first = pieces_of([chat_event({"role": "assistant", "content": None}), chat_event({"content": "Ask"})], [1])
     taken: list[Chunk] = []
-    one = reading(lambda chunk: taken.append(chunk) is None)
+    one = reading(lambda chunks: taken.extend(chunks) is None)
     assert len(first) == 1
     assert one.offered(first[0])
     assert [chunk.data["choices"][0]["delta"].get("content") for chunk in taken] == [None, "Ask"]
@@ -62,7 +62,7 @@ def test_what_nobody_takes_is_read() -> None:
 
 
 def test_what_fails_in_taking_is_raised_where_the_answer_is_read() -> None:
-    def take(chunk: Chunk) -> bool:
+    def take(chunks: Sequence[Chunk]) -> bool:
         raise ValueError("a fault of ours")
 
     one, piece = reading(take), pieces_of([chat_event({"content": "Ask"})], [])[0]
@@ -73,7 +73,7 @@ def test_what_fails_in_taking_is_raised_where_the_answer_is_read() -> None:
 
 @pytest.mark.bad_input("llama.cpp refuses a request after its answer has begun")
 def test_an_error_is_raised_where_the_answer_is_read() -> None:
-    one = reading(lambda chunk: True)
+    one = reading(lambda chunks: True)
     piece = b'data: {"error":{"code":400,"message":"too long","type":"invalid_request_error"}}\n\n'
     assert not one.offered(piece)
     with pytest.raises(RuntimeRefusedError, match="too long"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,12 @@ def test_texts_are_offered_and_none_is_lost(kind: str, refused: int, gguf: Path)
     said: list[str] = []
     offers = 0
 
-    def take(chunk: Chunk) -> bool:
+    def take(chunks: Sequence[Chunk]) -> bool:
         nonlocal offers
         offers += 1
         if refused and offers % refused == 0:
             return False
-        said.append(_said(chunk))
+        said.extend(map(_said, chunks))
         return True
 
     async def work(runtime: LlamaCppRuntime) -> None:

@@ -56,7 +56,7 @@ class MadeRuntime:
         self.most = max(self.most, self.running)
         try:
             async for chunk in (self.script or self._say)(model, body):
-                if take is not None and _to_offer(chunk) and take(chunk):
+                if take is not None and _to_offer(chunk) and take((chunk,)):
                     self.taken += 1
                 else:
                     yield chunk
@@ -78,7 +78,8 @@ class MadeRuntime:
         yield Chunk.of({**_head(model, identity), "choices": [], "usage": usage})
 
     async def complete(self, model: str, body: Body, take: Take | None = None) -> AsyncGenerator[Chunk, None]:
-        async for made in self.chat(model, body, None if take is None else lambda one: take(_as_text(one))):
+        as_texts = None if take is None else lambda some: take([_as_text(one) for one in some])
+        async for made in self.chat(model, body, as_texts):
             yield _as_text(made)
 
     async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], options: Body) -> Embeddings:

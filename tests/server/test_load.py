@@ -57,7 +57,8 @@ def test_64_at_once_on_a_queue_of_16() -> None:
 
 @contextlib.asynccontextmanager
 async def placed(queue: ModelQueue, key: str, timeout_s: float) -> AsyncGenerator[None, None]:
-    await queue.enter(key, timeout_s)
+    if not queue.take():
+        await queue.wait(key, timeout_s)
     try:
         yield
     finally:
@@ -113,7 +114,7 @@ def test_queue_timeout() -> None:
         queue = ModelQueue(1, 10)
         async with placed(queue, "a", 1):
             with pytest.raises(Refusal) as caught:
-                await queue.enter("b", 0.01)
+                await queue.wait("b", 0.01)
         assert (caught.value.status, caught.value.code) == (503, "queue_timeout")
         assert "retry-after" in caught.value.headers
         assert (queue.running, queue.waiting) == (0, 0)

@@ -26,7 +26,7 @@ def one(delta: dict, finish: str | None = None, index: int = 0) -> list:
 
 def rewritten(*chunks: Chunk, model: str = "outer", usage: bool = True, field: str = "reasoning_content") -> list[dict]:
     rewriter = Rewriter(model, usage=usage, reasoning_field=field)
-    told = b"".join(rewriter.events(chunk) for chunk in chunks)
+    told = b"".join(rewriter.events((chunk,)) for chunk in chunks)
     return [json.loads(data.removeprefix(b"data: ")) for data in told.split(b"\n\n") if data]
 
 
@@ -34,7 +34,7 @@ def test_chunks_of_the_same_name_pass_as_they_are() -> None:
     raw = b'{"model":"m","id":"i","created":5,"x":[1, 2],"choices":[{"index":0,"delta":{"content":"a"}}]}'
     rewriter = Rewriter("m", usage=True, reasoning_field="reasoning_content")
     for chunk in (Chunk(raw), Chunk(raw)):
-        assert rewriter.events(chunk) == b"data: " + raw + b"\n\n"
+        assert rewriter.events((chunk,)) == b"data: " + raw + b"\n\n"
         assert "data" not in vars(chunk), "it was parsed"
 
 

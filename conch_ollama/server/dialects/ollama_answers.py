@@ -63,11 +63,10 @@ class OllamaAnswer:
             if text or thought:
                 yield self._line(now, text, thought) | self.logprobs()
 
-    def note(self, chunk: Chunk) -> bool:
-        """Take in one chunk of an answer that is told whole. True: it is done with."""
+    def note(self, chunk: Chunk) -> None:
+        """Take in one chunk of an answer that is told whole."""
         for choice in self._choices(chunk):
             self._add(choice)
-        return True
 
     def _choices(self, chunk: Chunk) -> Sequence[Mapping[str, Any]]:
         data = chunk.data

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from conch_ollama.runtimes.protocol import Chunk, compact
@@ -19,6 +20,11 @@ _MODEL = re.compile(rb'"model": ?"(?:[^"\\]|\\.)*"')
 DONE = b"data: [DONE]\n\n"
 #: What may stand beside `choices` in a whole answer, besides the fields that every answer has.
 _EXTRAS = ("system_fingerprint", "service_tier", "timings", "__verbose")
+
+
+@lru_cache(256)
+def _named(model: str) -> bytes:
+    return b'"model":' + compact(model)
 
 
 def event(raw: bytes) -> bytes:
@@ -42,8 +48,11 @@ class Rewriter:
         self._plain = False
         self._said: dict[int, int] = {}
 
-    def events(self, chunk: Chunk) -> bytes:
-        """What is to be sent for one chunk of the runtime: events, maybe none."""
+    def events(self, chunks: Iterable[Chunk]) -> bytes:
+        """What is to be sent for chunks of the runtime: events, maybe none."""
+        return b"".join(map(self._events, chunks))
+
+    def _events(self, chunk: Chunk) -> bytes:
         raw = chunk.raw
         if not self._stamp:
             self._begin(raw)
@@ -59,7 +68,7 @@ class Rewriter:
         self._created = b"0" if created is None else created[1]
         self._stamp = b'"created":' + self._created
         self._plain = _PLAIN.search(raw) is not None
-        ours = b'"model":' + compact(self._model)
+        ours = _named(self._model)
         if model is not None and model[0] != ours:
             self._rename = (model[0], ours)
 
@@ -170,15 +179,14 @@ class Whole:
         self.extras: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
 
-    def add(self, chunk: Chunk) -> bool:
-        """Take in one chunk. True: it is done with."""
+    def add(self, chunk: Chunk) -> None:
+        """Take in one chunk."""
         data = chunk.data
         self.first = self.first or data
         self.usage = data.get("usage") or self.usage
         self.extras.update({key: data[key] for key in _EXTRAS if data.get(key) is not None})
         for choice in data.get("choices") or ():
             self.choices.setdefault(int(choice.get("index") or 0), Choice()).add(choice)
-        return True
 
     def choice(self) -> Choice:
         """The first choice."""

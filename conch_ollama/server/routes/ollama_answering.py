@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from conch_ollama.server.errors import Refusal, ollama_error
 from conch_ollama.server.jobs import find_model
 from conch_ollama.server.responses import StreamedAnswer, WholeAnswer
 from conch_ollama.server.shim import Shim, shim_of
+from conch_ollama.server.whole import taking
 
 NDJSON = "application/x-ndjson"
 
@@ -69,17 +70,18 @@ def answered(shim: Shim, job: Job, given: Mapping[str, Any], *, chat: bool, leav
                 made.note(chunk)
                 await look_for_context()
 
-            await answer(shim, job, listen, made.note)
+            await answer(shim, job, listen, taking(made.note))
             return made.whole(time.time(), _figures(job.tally)) | context
 
         return WholeAnswer(whole)
 
     async def stream(out: StreamedAnswer) -> None:
-        def lines(chunk: Chunk) -> bytes:
-            return b"".join(line(piece) for piece in made.lines(chunk, time.time()))
+        def lines(chunks: Sequence[Chunk]) -> bytes:
+            now = time.time()
+            return b"".join([line(piece) for chunk in chunks for piece in made.lines(chunk, now)])
 
         async def listen(chunk: Chunk) -> None:
-            if told := lines(chunk):
+            if told := lines((chunk,)):
                 await out.write(told)
             await look_for_context()
 

@@ -103,7 +103,7 @@ def _answer(shim: Shim, job: Job, body: dict[str, Any]) -> Response:
         rewriter = Rewriter(name, usage=asked, reasoning_field=field)
 
         async def listen(chunk: Chunk) -> None:
-            if events := rewriter.events(chunk):
+            if events := rewriter.events((chunk,)):
                 await out.write(events)
 
         await answer(shim, job, listen, partial(out.push, rewriter.events))
