@@ -1,8 +1,9 @@
-"""conch serve beside llama.cpp's own server in the same settings, llama-cpp-python's server, Ollama, and transformers.
+"""conch serve beside llama.cpp's own server, llama-cpp-python's server, Ollama, and transformers.
 
-python -m benchmarks.serve [--runs N] [--model FILE.gguf | --large [--work DIR]] [--streams 1 8 32]. The shim and the
-bare server run side by side and are asked in turns; the peers one after the other. Peers need CONCH_GGML_PYTHON
-(llama-cpp-python[server]) and CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
+python -m benchmarks.serve [--runs N] [--model FILE.gguf | --large [--work DIR]] [--streams 1 8 32]. The same server of
+llama.cpp is asked in turns past the shim and through it: two of them differ by more than the shim, in any run, by where
+their memory happens to lie. The peers come one after the other. They need CONCH_GGML_PYTHON (llama-cpp-python[server])
+and CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
 """
 
 from __future__ import annotations
@@ -23,9 +24,7 @@ from pathlib import Path
 from benchmarks.large_model import make
 from benchmarks.measure import machine
 from benchmarks.streams import Load, interval, load, spread
-from conch_ollama.runtimes.llama_models import ALIAS, LlamaCppModel, plan_all
-from conch_ollama.runtimes.machine_fit import look_at_machine
-from conch_ollama.runtimes.worker_process import WorkerProcess
+from conch_ollama.runtimes.llama_models import ALIAS
 from conch_ollama.workflows.export import export
 from tests.parts.ollama import OllamaServer
 from tests.parts.ports import free_port
@@ -88,27 +87,22 @@ def _large(work: Path) -> Path:
 
 
 def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
-    model = LlamaCppModel("bench", gguf, num_ctx=CONTEXT, slots=SLOTS, keep_alive=-1)
-    settings = dict(plan_all([model], look_at_machine())["bench"].plan.settings)
-    worker = WorkerProcess(settings)
-    worker.wait_ready()
-    try:
-        with _shim(gguf) as shim:
-            direct = f"{worker.address}/v1/chat/completions"
-            print("| streams | tokens | | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- | --- |")
-            for count, length, repeats in _kinds(streams, runs, tokens):
-                ours: list[Load] = []
-                theirs: list[Load] = []
-                for _ in range(1 + repeats):
-                    time.sleep(PAUSE_S)
-                    theirs.append(asyncio.run(load(direct, ALIAS, count, tokens=length, key=worker.key)))
-                    time.sleep(PAUSE_S)
-                    ours.append(asyncio.run(load(shim, "bench", count, tokens=length)))
-                for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
-                    print(_row(f"{count} | {length}", name, found))
-                print(_difference(f"{count} | {length}", theirs[1:], ours[1:]))
-    finally:
-        worker.close()
+    with tempfile.TemporaryDirectory() as folder, _shim(gguf, Path(folder) / "worker") as shim:
+        asyncio.run(load(shim, "bench", 1, tokens=1))  # it is loaded by now
+        address, key = (Path(folder) / "worker").read_text(encoding="utf-8").split()
+        direct = f"{address}/v1/chat/completions"
+        print("| streams | tokens | | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- | --- |")
+        for count, length, repeats in _kinds(streams, runs, tokens):
+            ours: list[Load] = []
+            theirs: list[Load] = []
+            for _ in range(1 + repeats):
+                time.sleep(PAUSE_S)
+                theirs.append(asyncio.run(load(direct, ALIAS, count, tokens=length, key=key)))
+                time.sleep(PAUSE_S)
+                ours.append(asyncio.run(load(shim, "bench", count, tokens=length)))
+            for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
+                print(_row(f"{count} | {length}", name, found))
+            print(_difference(f"{count} | {length}", theirs[1:], ours[1:]), flush=True)
 
 
 def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, int, int]]:
@@ -118,9 +112,9 @@ def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, in
     which answers may be short.
     """
     if 1 in streams:
-        yield 1, min(SHORT, tokens), 20 * runs
+        yield 1, min(SHORT, tokens), 40 * runs
     for count in streams:
-        yield count, tokens, 5 * runs if count == 1 else runs
+        yield count, tokens, 10 * runs if count == 1 else runs
 
 
 def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
@@ -158,10 +152,12 @@ def _row(first: str, second: str, found: list[Load]) -> str:
 
 
 @contextlib.contextmanager
-def _shim(gguf: Path) -> Iterator[str]:
+def _shim(gguf: Path, told: Path = Path(os.devnull)) -> Iterator[str]:
+    """`told`: the file that is told where its worker listens."""
     port = free_port()
     options = ["--port", str(port), "--name", "bench", "--num-ctx", str(CONTEXT), "--slots", str(SLOTS)]
-    command = [sys.executable, "-m", "conch_ollama", "serve", str(gguf), *options, "--keep-alive", "-1"]
+    serve = [sys.executable, "-m", "benchmarks.shim", str(told), "serve", str(gguf)]
+    command = [*serve, *options, "--keep-alive", "-1"]
     with _running(command, f"http://127.0.0.1:{port}/v1/models"):
         yield f"http://127.0.0.1:{port}/v1/chat/completions"
 
