@@ -36,7 +36,7 @@ class PatientProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     #: Bytes since the parser had anything to tell: of a head, a trailer, a chunk's extension.
     _unheard = 0
-    #: Those, and what is being read.
+    #: Those, what is being read, and what was read when the parser last told something: no head is longer.
     _come = 0
     _heard = False
 
@@ -49,7 +49,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(HEAD_S, self._too_late)
         self._heard = False
         self._unset_keepalive_if_required()
-        self._come = self._unheard + len(data)
+        self._come += len(data)
         left = data
         while True:
             try:
@@ -60,7 +60,10 @@ class PatientProtocol(HttpToolsProtocol):
             except httptools.HttpParserError:
                 self._refuse("Invalid HTTP request received.")
             break
-        self._unheard = 0 if self._heard else self._come
+        if self._heard:
+            self._unheard, self._come = 0, len(data)
+        else:
+            self._unheard += len(data)
         if self._unheard > HEAD_BYTES and not self.transport.is_closing():
             self._refuse("The request's head is too large.")
 
@@ -151,7 +154,7 @@ def _push(cycle: RequestResponseCycle, make: Callable[[Any], bytes], given: Any,
 
 
 def _came(cycle: RequestResponseCycle) -> bytes | None:
-    if cycle.more_body:
+    if cycle.more_body or cycle.disconnected:
         return None
     body, cycle.body = bytes(cycle.body), bytearray()
     return body

@@ -79,6 +79,16 @@ def test_a_large_head_is_refused_and_one_of_a_browsers_size_is_not() -> None:
         asked = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nCookie: %s\r\nConnection: close\r\n\r\n"
         assert running.raw(asked % (b"x" * 16_000)).startswith(b"HTTP/1.1 200")
         assert running.raw(asked % (b"x" * 40_000)).startswith(b"HTTP/1.1 400")
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as client:
+            before, behind = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", asked % (b"x" * 40_000)
+            client.sendall(before + behind[:30_000])  # so that the head's first part comes with something whole
+            time.sleep(0.2)
+            client.sendall(behind[30_000:])
+            answers = b""
+            while piece := client.recv(65536):
+                answers += piece
+        assert answers.startswith(b"HTTP/1.1 200")
+        assert b"HTTP/1.1 400" in answers
 
 
 @pytest.mark.bad_input("a trailer that would be a header")
