@@ -18,12 +18,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.large_model import make
 from benchmarks.measure import machine
-from benchmarks.streams import Load, interval, load, spread
+from benchmarks.streams import Load, interval, load, paired, spread
 from conch_ollama.runtimes.llama_models import ALIAS
 from conch_ollama.workflows.export import export
 from tests.parts.ollama import OllamaServer
@@ -102,7 +102,8 @@ def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
                 ours.append(asyncio.run(load(shim, "bench", count, tokens=length)))
             for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
                 print(_row(f"{count} | {length}", name, found))
-            print(_difference(f"{count} | {length}", theirs[1:], ours[1:]), flush=True)
+            for name, compare in (("difference of the medians", interval), ("median of the differences", paired)):
+                print(_difference(f"{count} | {length} | {name}", theirs[1:], ours[1:], compare), flush=True)
 
 
 def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, int, int]]:
@@ -134,15 +135,20 @@ def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
         print(f"| transformers, float32, not streamed | 1 | {seconds * 1000:.0f} | {tokens / seconds:.0f} | 0 |")
 
 
-def _difference(first: str, theirs: list[Load], ours: list[Load]) -> str:
+def _difference(
+    first: str,
+    theirs: list[Load],
+    ours: list[Load],
+    compare: Callable[[list[float], list[float]], tuple[float, float, float]],
+) -> str:
     """How much later the first token comes and how much faster the others do, with 95% intervals (bootstrap)."""
-    later = interval([one.first for one in theirs], [one.first for one in ours])
+    later = compare([one.first for one in theirs], [one.first for one in ours])
     rates = [[one.rate for one in found] for found in (theirs, ours)]
     usual = spread(rates[0])[1]
-    faster = interval(*rates)
+    faster = compare(*rates)
     times = f"{later[1] * 1000:+.1f} ({later[0] * 1000:+.1f} to {later[2] * 1000:+.1f})"
     shares = f"{faster[1] / usual:+.1%} ({faster[0] / usual:+.1%} to {faster[2] / usual:+.1%})"
-    return f"| {first} | difference of the medians | {times} | {shares} | |"
+    return f"| {first} | {times} | {shares} | |"
 
 
 def _row(first: str, second: str, found: list[Load]) -> str:
