@@ -95,11 +95,12 @@ def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
         for count, length, repeats in _kinds(streams, runs, tokens):
             ours: list[Load] = []
             theirs: list[Load] = []
+            pair = [(theirs, direct, ALIAS, key), (ours, shim, "bench", "none")]
             for _ in range(1 + repeats):
-                time.sleep(PAUSE_S)
-                theirs.append(asyncio.run(load(direct, ALIAS, count, tokens=length, key=key)))
-                time.sleep(PAUSE_S)
-                ours.append(asyncio.run(load(shim, "bench", count, tokens=length)))
+                for found, url, model, secret in pair:
+                    time.sleep(PAUSE_S)
+                    found.append(asyncio.run(load(url, model, count, tokens=length, key=secret)))
+                pair.reverse()  # who comes first may have it easier
             for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
                 print(_row(f"{count} | {length}", name, found))
             for name, compare in (("difference of the medians", interval), ("median of the differences", paired)):
