@@ -1,9 +1,9 @@
 """conch serve beside llama.cpp's own server, llama-cpp-python's server, Ollama, and transformers.
 
 python -m benchmarks.serve [--runs N] [--model FILE.gguf | --large [--work DIR]] [--streams 1 8 32]. The same server of
-llama.cpp is asked in turns past the shim and through it: two of them differ by more than the shim, in any run, by where
-their memory happens to lie. The peers come one after the other. They need CONCH_GGML_PYTHON (llama-cpp-python[server])
-and CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
+llama.cpp is asked in turns past the shim and through it: two of them may differ by themselves, from run to run. The
+peers come one after the other. They need CONCH_GGML_PYTHON (llama-cpp-python[server]) and CONCH_PARITY_PYTHON
+(transformers); one that is not set is left out, and said.
 """
 
 from __future__ import annotations
