@@ -97,8 +97,7 @@ def interval(before: list[float], after: list[float], *, draws: int = 4000) -> t
         statistics.median(rng.choices(after, k=len(after))) - statistics.median(rng.choices(before, k=len(before)))
         for _ in range(draws)
     )
-    middle = statistics.median(after) - statistics.median(before)
-    return found[int(0.025 * draws)], middle, found[int(0.975 * draws) - 1]
+    return _around(statistics.median(after) - statistics.median(before), found)
 
 
 def paired(before: list[float], after: list[float], *, draws: int = 4000) -> tuple[float, float, float]:
@@ -110,7 +109,11 @@ def paired(before: list[float], after: list[float], *, draws: int = 4000) -> tup
     rng = random.Random(0)
     differences = [second - first for first, second in zip(before, after, strict=True)]
     found = sorted(statistics.median(rng.choices(differences, k=len(differences))) for _ in range(draws))
-    return found[int(0.025 * draws)], statistics.median(differences), found[int(0.975 * draws) - 1]
+    return _around(statistics.median(differences), found)
+
+
+def _around(middle: float, drawn: list[float]) -> tuple[float, float, float]:
+    return drawn[int(0.025 * len(drawn))], middle, drawn[int(0.975 * len(drawn)) - 1]
 
 
 def spread(values: list[float]) -> tuple[float, float, float]:

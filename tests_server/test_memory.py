@@ -96,4 +96,4 @@ def test_two_models_take_turns_within_4_gb(tmp_path: Path, large_ggufs: tuple[Pa
         while loaded() or shim.children():
             time.sleep(0.1)
         assert taken(shim) < before + (200 << 20), "what is idle gives its memory back"
-    assert before + one.stat().st_size * 0.9 < sampled.most < LIMIT
+    assert with_one - (1 << 20) < sampled.most < LIMIT  # samples of one plateau: they differ by some kB

@@ -123,7 +123,7 @@ def request_fields(
     # OpenAI's clients send null for what they leave open.
     own = {key: value for key, value in body.items() if key not in _OURS and value is not None}
     ollama = body.get("options")
-    request = {**(_mapped(options) if options else {}), **(_mapped(ollama) if isinstance(ollama, dict) else {}), **own}
+    request = {**_mapped(options), **(_mapped(ollama) if isinstance(ollama, dict) else {}), **own}
     request |= {"stream": True, "stream_options": {"include_usage": True}}
     if lora is not None:
         request["lora"] = list(lora)

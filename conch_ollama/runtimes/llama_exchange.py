@@ -7,7 +7,6 @@ from types import TracebackType
 from conch_ollama.runtimes.llama_ask import Offer, begun
 from conch_ollama.runtimes.llama_errors import broken_off
 from conch_ollama.runtimes.loopback_answer import LoopbackAnswer, NotListeningError
-from conch_ollama.runtimes.worker_lease import Lease
 from conch_ollama.runtimes.worker_pool import WorkerPool
 from conch_ollama.runtimes.worker_seats import Worker, WorkerPlan
 
@@ -29,7 +28,7 @@ class Exchange:
         request: bytes,
         offer: Offer | None = None,
     ) -> None:
-        self._lease = Lease(pool, plan, keep_alive)
+        self._lease = pool.lease(plan, keep_alive)
         self._pool = pool
         self._path = path
         self._request = request

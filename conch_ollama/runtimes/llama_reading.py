@@ -12,8 +12,8 @@ from conch_ollama.runtimes.protocol import Chunk, Take
 from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.worker_seats import Worker
 
-#: What stands in the chunks that end an answer or a part of it, and in errors.
-_ENDS = re.compile(rb'"(?:usage"|finish_reason": ?"|error")')
+#: What stands in the chunks that end an answer, or a part of it.
+_ENDS = re.compile(rb'"(?:usage"|finish_reason": ?")')
 
 
 class Reading:
@@ -45,7 +45,7 @@ class Reading:
         # Of such a piece reading leaves nothing behind, so that it may be read once more.
         if not piece.endswith(b"\n\n") or _ENDS.search(piece) is not None:
             return False
-        made = [chunk for data in self._events.feed(piece) for chunk in self._chunks.feed(data)]
+        made = self._made(self._events.feed(piece))
         if not made or take(made):
             return True
         self._left = made

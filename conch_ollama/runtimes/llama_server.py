@@ -184,8 +184,7 @@ class LlamaCppRuntime:
 
     def _keeps(self, entry: Planned, body: Body) -> float:
         """How long its worker is kept after this request, in seconds."""
-        given = body.get("keep_alive")
-        wanted = None if given is None else keep_alive_seconds(given)
+        wanted = keep_alive_seconds(body.get("keep_alive"))
         if wanted is not None:
             self._keep_alive[entry.model.name] = wanted
         return self._keep_alive.get(entry.model.name, entry.model.keep_alive)

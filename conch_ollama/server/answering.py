@@ -191,8 +191,8 @@ async def _listen(
     async with asyncio.timeout(first_s) as clock:
         if job.prepare is not None:
             await job.prepare(job)
-        stream = (runtime.chat if job.kind == "chat" else runtime.complete)(model, job.body, taken)
-        try:
+        ask = runtime.chat if job.kind == "chat" else runtime.complete
+        async with aclosing(ask(model, job.body, taken)) as stream:
             async for chunk in stream:
                 if tally.first is None:
                     begin(chunk)
@@ -200,7 +200,5 @@ async def _listen(
                 if kept is not None:
                     kept.append(chunk)
                 await listen(chunk)
-        finally:
-            await stream.aclose()
     if tally.first is None:
         raise RuntimeFailedError(f"the runtime of {job.served.name} ended its answer before it began")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 
 from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.protocol import Runtime
@@ -15,13 +16,13 @@ class Leases:
     """Counts running uses of runtimes. Not thread-safe: it lives in the event loop."""
 
     def __init__(self) -> None:
-        self._uses: dict[int, int] = {}
+        self._uses: Counter[int] = Counter()
         self._retired: dict[int, Runtime] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def take(self, runtime: Runtime) -> None:
         """The runtime is in use until it is given back."""
-        self._uses[id(runtime)] = self._uses.get(id(runtime), 0) + 1
+        self._uses[id(runtime)] += 1
 
     def give_back(self, runtime: Runtime) -> None:
         """One use of it has ended."""
@@ -34,9 +35,9 @@ class Leases:
         self._close_if_idle(id(runtime))
 
     def _close_if_idle(self, key: int) -> None:
-        if self._uses.get(key, 0) > 0:
+        if self._uses[key] > 0:
             return
-        self._uses.pop(key, None)
+        del self._uses[key]
         runtime = self._retired.pop(key, None)
         if runtime is not None:
             task = asyncio.get_running_loop().create_task(_close(runtime))
