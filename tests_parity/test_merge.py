@@ -1,5 +1,5 @@
 """Merging against PEFT's `merge_and_unload`: in float32 within 1e-6 of the row's largest weight, in the base's own type
-bit for bit in 99.99% of the elements and one unit in the last place in the others.
+bit for bit in 99.99% of the elements and one rounding in the others.
 
 Needs a recent PEFT (0.21): 0.18 rounds a second adapter to the base's type while loading it, and knows
 `ensure_weight_tying` for whole modules only.
@@ -155,13 +155,19 @@ def assert_close(source: MergedSource, expected: Mapping[str, Array]) -> None:
         assert (np.abs(ours - wanted) <= 1e-6 * largest).all(), name
 
 
-def assert_same_bits(source: MergedSource, expected: Mapping[str, Array], dtype: str) -> None:
+def assert_same_bits(source: MergedSource, expected: Mapping[str, Array], base: Path, dtype: str) -> None:
+    """Another order of adding, such as another processor's BLAS has, may round a sum or a change to its neighbour:
+    where base and change cancel out, that may be many units in the last place of what is left of them."""
+    before = state_of(AutoModelForCausalLM.from_pretrained(base, dtype="auto"))
     differing, count = 0, 0
     for name, ours, wanted in pairs(source, expected):
         typed = [torch.from_numpy(array).to(getattr(torch, dtype)) for array in (ours, wanted)]
         assert (typed[0].float().numpy() == ours).all(), f"{name} is not of type {dtype}"
         steps = np.abs(np.subtract(*(_ordered(tensor) for tensor in typed)))
-        assert steps.max() <= 1, f"{name}: {steps.max()} units in the last place"
+        change = torch.from_numpy(np.abs(before[name]) + np.abs(wanted)).to(getattr(torch, dtype))
+        rounding = (torch.nextafter(change, torch.full_like(change, torch.inf)).float() - change.float()).numpy()
+        wrong = (steps > 1) & (np.abs(ours - wanted) > rounding)
+        assert not wrong.any(), f"{name}: {steps[wrong].max()} units in the last place"
         differing, count = differing + int((steps > 0).sum()), count + steps.size
     assert differing <= 1e-4 * count, f"{differing} of {count} differ"
 
@@ -197,7 +203,7 @@ def test_base_type(case: str, dtype: str, models: Models) -> None:
     adapter = models.adapter(case, base, config)
     expected = state_of(merged_by_peft(base, [adapter]).merge_and_unload())
     source = MergedSource(HuggingFaceFolder(base), [(open_adapter(adapter), 1.0)], dtype="base")
-    assert_same_bits(source, expected, dtype)
+    assert_same_bits(source, expected, base, dtype)
 
 
 WEIGHTED = {
@@ -231,7 +237,7 @@ def test_several_adapters(case: str, dtype: str, models: Models) -> None:
     if dtype == "float32":
         assert_close(MergedSource(HuggingFaceFolder(base), adapters), expected)
     else:
-        assert_same_bits(MergedSource(HuggingFaceFolder(base), adapters, dtype="base"), expected, dtype)
+        assert_same_bits(MergedSource(HuggingFaceFolder(base), adapters, dtype="base"), expected, base, dtype)
 
 
 RESIZED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -387,6 +393,5 @@ def test_adapter_in_bfloat16(models: Models, tmp_path: Path) -> None:
     halved = {name: tensor.bfloat16() for name, tensor in load_file(folder / "adapter_model.safetensors").items()}
     save_file(halved, tmp_path / "adapter_model.safetensors")
     expected = state_of(merged_by_peft(base, [tmp_path]).merge_and_unload())
-    assert_same_bits(
-        MergedSource(HuggingFaceFolder(base), [(open_adapter(tmp_path), 1.0)], dtype="base"), expected, "bfloat16"
-    )
+    source = MergedSource(HuggingFaceFolder(base), [(open_adapter(tmp_path), 1.0)], dtype="base")
+    assert_same_bits(source, expected, base, "bfloat16")
