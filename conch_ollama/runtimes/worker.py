@@ -12,6 +12,8 @@ import os
 import sys
 from typing import Any
 
+from conch_ollama.runtimes.slice import lengthen_slice
+
 #: Settings that a parent may leave out. `adapters`: (path, scale for requests that say nothing of it); `ubatch` 0:
 #: llama.cpp's own; `pooling`: how a text becomes one vector; `continue_answers`: a last answer stays open;
 #: `memory_limit`: bytes of address space, 0 for as many as there are.
@@ -106,6 +108,7 @@ def main() -> None:
     settings = json.loads(sys.stdin.readline())
     import xllamacpp
 
+    lengthen_slice()
     if settings.get("memory_limit"):
         _limit_memory(settings["memory_limit"])
     try:

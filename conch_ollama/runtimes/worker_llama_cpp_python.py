@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from conch_ollama.runtimes.slice import lengthen_slice
+
 _MOST_BYTES = 64 << 20
 
 
@@ -206,6 +208,7 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     settings = json.loads(sys.stdin.readline())
+    lengthen_slice()
     try:
         server = Server(Binding(settings), settings["key"])
     except Exception as err:  # the binding raises what it likes; the parent says which model

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from conch_ollama.server.slice import shorten_slice
+from conch_ollama.runtimes.slice import shorten_slice
 
 T = TypeVar("T")
 

@@ -1,0 +1,61 @@
+"""Time slices of threads: a short one for the shim's, a long one for llama.cpp's, so that a token need not wait.
+
+llama.cpp keeps every core busy, waiting for work included. Linux then lets a thread that wakes up wait until the
+running one's slice is over, up to milliseconds. Between two that wait it takes the one whose slice would end first:
+with equal slices often the thread of llama.cpp that the shim had just interrupted, and not the client that the shim has
+written to. No slice gives anyone more or less of the processor, as a lower priority would: another busy program then
+all but stops llama.cpp, whose threads wait for each other.
+
+Source: sched_setattr(2), `sched_runtime` under SCHED_OTHER; Linux 6.12 and later, elsewhere nothing happens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+
+#: Nanoseconds; what the shim does for a token takes less.
+SHORT_NS = 200_000
+#: The numbers of the system calls, to set and to get.
+_CALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
+#: size, policy, flags, nice, priority, runtime, deadline, period.
+_ATTRIBUTES = struct.Struct("=IIQiIQQQ")
+_RESET_ON_FORK = 1
+
+
+def shorten_slice() -> None:
+    """For the calling thread; what it starts, llama.cpp's workers among it, has the usual one.
+
+    Nothing happens to whoever was given a higher priority: workers would lose it.
+    """
+    if sys.platform == "linux" and os.getpriority(os.PRIO_PROCESS, 0) >= 0:
+        _set(SHORT_NS, _RESET_ON_FORK)
+
+
+def lengthen_slice() -> None:
+    """Twice as long as it is, for the calling thread and what it starts from now on."""
+    if usual := slice_ns():
+        _set(2 * usual, 0)
+
+
+def slice_ns(thread: int = 0) -> int:
+    """Nanoseconds of a thread's slice, by its system-wide number, 0 for the calling one's; 0 where it can't be told."""
+    if sys.platform != "linux" or platform.machine() not in _CALLS:
+        return 0
+    if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK != os.SCHED_OTHER:
+        return 0
+    found = ctypes.create_string_buffer(_ATTRIBUTES.size)
+    if ctypes.CDLL(None).syscall(_CALLS[platform.machine()][1], thread, found, _ATTRIBUTES.size, 0) != 0:
+        return 0
+    return int(_ATTRIBUTES.unpack(found.raw)[5])
+
+
+def _set(nanoseconds: int, flags: int) -> None:
+    if not slice_ns():
+        return
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    wanted = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, flags, nice, 0, nanoseconds, 0, 0)
+    ctypes.CDLL(None).syscall(_CALLS[platform.machine()][0], 0, wanted, 0)  # refused: it stays as it is

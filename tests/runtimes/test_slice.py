@@ -1,0 +1,62 @@
+"""Where the system knows slices the shim's thread has a short one, its children the usual, llama.cpp's a long one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
+from conch_ollama.runtimes.slice import SHORT_NS, lengthen_slice, shorten_slice, slice_ns
+
+ASKED = "from conch_ollama.runtimes.slice import slice_ns; print(slice_ns())"
+
+
+def knows_slices() -> bool:
+    number = re.match(r"(\d+)\.(\d+)", os.uname().release) if sys.platform == "linux" else None
+    return number is not None and (int(number[1]), int(number[2])) >= (6, 12) and slice_ns() > 0
+
+
+def in_a_thread(*work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=lambda: [one() for one in work])
+    thread.start()
+    thread.join()
+
+
+def test_a_thread_is_shortened_and_what_it_starts_is_not() -> None:
+    found: list[int] = []
+
+    def note() -> None:
+        found.append(slice_ns())
+
+    def note_child() -> None:
+        found.append(int(subprocess.run([sys.executable, "-c", ASKED], capture_output=True, check=True).stdout))
+
+    here = slice_ns()
+    in_a_thread(note)
+    in_a_thread(shorten_slice, note, lambda: in_a_thread(note), note_child)
+    usual, *rest = found
+    assert rest == [SHORT_NS if knows_slices() else usual, usual, usual]
+    assert slice_ns() == here, "of that thread alone"
+
+
+def test_a_lengthened_one_is_that_of_threads_to_come() -> None:
+    found: list[int] = []
+    usual = slice_ns()
+    in_a_thread(lengthen_slice, lambda: found.append(slice_ns()), lambda: in_a_thread(lambda: found.append(slice_ns())))
+    assert found == [2 * usual if knows_slices() else usual] * 2
+
+
+def test_all_of_llama_cpps_threads_have_a_long_one(gguf: Path) -> None:
+    usual = slice_ns()
+    with LlamaCppWorker(gguf, num_ctx=256) as worker:
+        threads = [thread.id for thread in psutil.Process(worker._process.pid).threads()]
+        found = {slice_ns(thread) for thread in threads}
+    assert len(threads) > 2
+    assert found == {2 * usual if knows_slices() else usual}
