@@ -1,8 +1,9 @@
 """conch serve beside llama.cpp's own server, llama-cpp-python's server, Ollama, and transformers.
 
 python -m benchmarks.serve [--runs N] [--model FILE.gguf | --large [--work DIR]] [--streams 1 8 32]. The same server of
-llama.cpp is asked in turns past the shim and through it: two of them may differ by themselves, from run to run. The
-peers come one after the other. They need CONCH_GGML_PYTHON (llama-cpp-python[server]) and CONCH_PARITY_PYTHON
+llama.cpp is asked in turns past the shim and through it: two of them may differ by themselves, from run to run. A first
+token's time varies by more than the shim's part of it, so that is also measured by itself (way.py). The peers come one
+after the other. They need CONCH_GGML_PYTHON (llama-cpp-python[server]) and CONCH_PARITY_PYTHON
 (transformers); one that is not set is left out, and said.
 """
 
@@ -10,27 +11,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.large_model import make
 from benchmarks.measure import machine
+from benchmarks.servers import CONTEXT, SLOTS, llama_cpp_python, ollama, shim, worker_and_shim
 from benchmarks.streams import Load, interval, load, paired, spread
-from conch_ollama.runtimes.llama_models import ALIAS
+from benchmarks.way import on_the_way
 from conch_ollama.workflows.export import export
-from tests.parts.ollama import OllamaServer
-from tests.parts.ports import free_port
 from tests.parts.smollm2 import smollm2_gguf
 
-CONTEXT, SLOTS, TOKENS, SHORT = 512, 32, 64, 4
+TOKENS, SHORT = 64, 4
 #: llama.cpp's threads go on looking for work for a while, which would be the next one's time.
 PAUSE_S = 0.2
 SEEDS = """
@@ -73,6 +69,8 @@ def main() -> None:
             f"\n{machine()}; {gguf.name}, {given.tokens} tokens an answer, {CONTEXT} tokens of context, {SLOTS} slots\n"
         )
         _overhead(gguf, given.streams, given.runs, given.tokens)
+        for length in sorted({min(SHORT, given.tokens), given.tokens}):
+            on_the_way(gguf, 20 * given.runs, length, PAUSE_S)
         if not given.no_peers:
             _peers(gguf, hf, work, given.tokens)
 
@@ -87,19 +85,16 @@ def _large(work: Path) -> Path:
 
 
 def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, _shim(gguf, Path(folder) / "worker") as shim:
-        asyncio.run(load(shim, "bench", 1, tokens=1))  # it is loaded by now
-        address, key = (Path(folder) / "worker").read_text(encoding="utf-8").split()
-        direct = f"{address}/v1/chat/completions"
+    with worker_and_shim(gguf) as (worker, through):
         print("| streams | tokens | | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- | --- |")
         for count, length, repeats in _kinds(streams, runs, tokens):
             ours: list[Load] = []
             theirs: list[Load] = []
-            pair = [(theirs, direct, ALIAS, key), (ours, shim, "bench", "none")]
+            pair = [(theirs, worker), (ours, through)]
             for _ in range(1 + repeats):
-                for found, url, model, secret in pair:
+                for found, target in pair:
                     time.sleep(PAUSE_S)
-                    found.append(asyncio.run(load(url, model, count, tokens=length, key=secret)))
+                    found.append(asyncio.run(load(target.url, target.model, count, tokens=length, key=target.key)))
                 pair.reverse()  # who comes first may have it easier
             for name, found in (("llama.cpp's server", theirs[1:]), ("conch serve", ours[1:])):
                 print(_row(f"{count} | {length}", name, found))
@@ -121,7 +116,7 @@ def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, in
 
 def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
     print("\n| | streams | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- |")
-    for name, server in (("conch serve", _shim), ("llama-cpp-python's server", _llama_cpp_python), ("Ollama", _ollama)):
+    for name, server in (("conch serve", shim), ("llama-cpp-python's server", llama_cpp_python), ("Ollama", ollama)):
         try:
             with server(gguf) as url:
                 for count in (1, 8):
@@ -156,65 +151,6 @@ def _row(first: str, second: str, found: list[Load]) -> str:
     times = " / ".join(f"{value * 1000:.1f}" for value in spread([one.first for one in found]))
     rates = " / ".join(f"{value:.1f}" for value in spread([one.rate for one in found]))
     return f"| {first} | {second} | {times} | {rates} | {sum(one.lost for one in found)} |"
-
-
-@contextlib.contextmanager
-def _shim(gguf: Path, told: Path = Path(os.devnull)) -> Iterator[str]:
-    """`told`: the file that is told where its worker listens."""
-    port = free_port()
-    options = ["--port", str(port), "--name", "bench", "--num-ctx", str(CONTEXT), "--slots", str(SLOTS)]
-    serve = [sys.executable, "-m", "benchmarks.shim", str(told), "serve", str(gguf)]
-    command = [*serve, *options, "--keep-alive", "-1"]
-    with _running(command, f"http://127.0.0.1:{port}/v1/models"):
-        yield f"http://127.0.0.1:{port}/v1/chat/completions"
-
-
-@contextlib.contextmanager
-def _llama_cpp_python(gguf: Path) -> Iterator[str]:
-    python = os.environ.get("CONCH_GGML_PYTHON")
-    if not python:
-        raise LookupError("CONCH_GGML_PYTHON is not set")
-    port = free_port()
-    options = ["--model", str(gguf), "--model_alias", "bench", "--port", str(port), "--n_ctx", str(CONTEXT)]
-    command = [python, "-m", "llama_cpp.server", *options, "--interrupt_requests", "False"]
-    with _running(command, f"http://127.0.0.1:{port}/v1/models"):
-        yield f"http://127.0.0.1:{port}/v1/chat/completions"
-
-
-@contextlib.contextmanager
-def _ollama(gguf: Path) -> Iterator[str]:
-    settings = {"OLLAMA_NUM_PARALLEL": "8", "OLLAMA_CONTEXT_LENGTH": str(CONTEXT), "OLLAMA_KEEP_ALIVE": "-1"}
-    with tempfile.TemporaryDirectory() as models, OllamaServer(Path(models), environment=settings) as server:
-        modelfile = Path(models) / "Modelfile"
-        modelfile.write_text(f"FROM {gguf.resolve()}\nPARAMETER num_ctx {CONTEXT}\n", encoding="utf-8")
-        server.run("create", "bench", "-f", str(modelfile))
-        yield f"{server.host}/v1/chat/completions"
-
-
-@contextlib.contextmanager
-def _running(command: list[str], url: str) -> Iterator[None]:
-    """The command, once `url` answers."""
-    with tempfile.TemporaryFile() as log:
-        child = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            until = time.monotonic() + 120
-            while not _answers(url):
-                if child.poll() is not None or time.monotonic() > until:
-                    log.seek(0)
-                    raise RuntimeError(f"{' '.join(command)}\n{log.read()[-3000:].decode('utf-8', 'replace')}")
-                time.sleep(0.1)
-            yield
-        finally:
-            child.terminate()
-            child.wait(60)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 if __name__ == "__main__":

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _USAGE = re.compile(rb'"completion_tokens": ?(\d+)')
-_TEXT = re.compile(rb'"(?:content|reasoning_content)": ?"[^"]')
+#: Tells that a piece of an answer has text in it.
+TEXT = re.compile(rb'"(?:content|reasoning_content)": ?"[^"]')
 PROMPT = "Write a long story about a magic conch that lives on the counter of a burger shop."
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Seconds to the first token and in all, tokens; `fault` where the answer was lost or cut."""
+    """When it was asked, by time.perf_counter; seconds to the first token and in all; tokens; `fault` where the answer
+    was lost or cut."""
 
+    asked: float
     first: float
     total: float
     tokens: int
@@ -53,35 +56,37 @@ async def answer(url: str, body: dict[str, object], key: str = "none") -> Answer
         writer.write(head.encode() + data)
         await writer.drain()
         while block := await reader.read(65536):
-            found = len(_TEXT.findall(block))
+            found = len(TEXT.findall(block))
             if found and not tokens:
                 first = time.perf_counter() - start
             tokens += found
             tail = (tail + block)[-4000:]
             ended = ended or b"[DONE]" in tail
     except OSError as err:
-        return Answer(first, time.perf_counter() - start, tokens, type(err).__name__)
+        return Answer(start, first, time.perf_counter() - start, tokens, type(err).__name__)
     finally:
         writer.close()
     usage = _USAGE.findall(tail)
     tokens = int(usage[-1]) if usage else tokens
     fault = "" if ended and tokens else tail[-200:].decode("utf-8", "replace")
-    return Answer(first, time.perf_counter() - start, tokens, fault)
+    return Answer(start, first, time.perf_counter() - start, tokens, fault)
+
+
+def question(model: str, number: int, tokens: int) -> dict[str, object]:
+    """A request for a streamed answer; every number has another prompt."""
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": f"{PROMPT} Its number is {number}."}],
+        "max_tokens": tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
 
 
 async def load(url: str, model: str, streams: int, *, tokens: int = 64, key: str = "none") -> Load:
     """`streams` answers at once, each of at most `tokens` tokens, every prompt another."""
-    bodies = [
-        {
-            "model": model,
-            "messages": [{"role": "user", "content": f"{PROMPT} Its number is {number}."}],
-            "max_tokens": tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        for number in range(streams)
-    ]
+    bodies = [question(model, number, tokens) for number in range(streams)]
     start = time.perf_counter()
     answers = await asyncio.gather(*(answer(url, body, key) for body in bodies))
     wall = time.perf_counter() - start
