@@ -50,7 +50,7 @@ def shim(gguf: Path, told: Path = Path(os.devnull), stamps: str = "") -> Iterato
     options = ["--port", str(port), "--name", "bench", "--num-ctx", str(CONTEXT), "--slots", str(SLOTS)]
     serve = [sys.executable, "-m", "benchmarks.shim", str(told), stamps, "serve", str(gguf)]
     command = [*serve, *options, "--keep-alive", "-1"]
-    with running(command, f"http://127.0.0.1:{port}/v1/models"):
+    with _running(command, f"http://127.0.0.1:{port}/v1/models"):
         yield f"http://127.0.0.1:{port}/v1/chat/completions"
 
 
@@ -63,7 +63,7 @@ def llama_cpp_python(gguf: Path) -> Iterator[str]:
     port = free_port()
     options = ["--model", str(gguf), "--model_alias", "bench", "--port", str(port), "--n_ctx", str(CONTEXT)]
     command = [python, "-m", "llama_cpp.server", *options, "--interrupt_requests", "False"]
-    with running(command, f"http://127.0.0.1:{port}/v1/models"):
+    with _running(command, f"http://127.0.0.1:{port}/v1/models"):
         yield f"http://127.0.0.1:{port}/v1/chat/completions"
 
 
@@ -78,13 +78,13 @@ def ollama(gguf: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], url: str) -> Iterator[None]:
+def _running(command: list[str], url: str) -> Iterator[None]:
     """The command, once `url` answers."""
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             until = time.monotonic() + 120
-            while not answers(url):
+            while not _answers(url):
                 if child.poll() is not None or time.monotonic() > until:
                     log.seek(0)
                     raise RuntimeError(f"{' '.join(command)}\n{log.read()[-3000:].decode('utf-8', 'replace')}")
@@ -95,7 +95,7 @@ def running(command: list[str], url: str) -> Iterator[None]:
             child.wait(60)
 
 
-def answers(url: str) -> bool:
+def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)

@@ -31,7 +31,7 @@ def shorten_slice() -> None:
 
     Nothing happens to whoever was given a higher priority: workers would lose it.
     """
-    if sys.platform == "linux" and os.getpriority(os.PRIO_PROCESS, 0) >= 0:
+    if slice_ns() and os.getpriority(os.PRIO_PROCESS, 0) >= 0:
         _set(SHORT_NS, _RESET_ON_FORK)
 
 
@@ -54,8 +54,6 @@ def slice_ns(thread: int = 0) -> int:
 
 
 def _set(nanoseconds: int, flags: int) -> None:
-    if not slice_ns():
-        return
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     wanted = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, flags, nice, 0, nanoseconds, 0, 0)
     ctypes.CDLL(None).syscall(_CALLS[platform.machine()][0], 0, wanted, 0)  # refused: it stays as it is
