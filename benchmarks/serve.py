@@ -69,8 +69,9 @@ def main() -> None:
             f"\n{machine()}; {gguf.name}, {given.tokens} tokens an answer, {CONTEXT} tokens of context, {SLOTS} slots\n"
         )
         _overhead(gguf, given.streams, given.runs, given.tokens)
-        for length in sorted({min(SHORT, given.tokens), given.tokens}):
-            on_the_way(gguf, 20 * given.runs, length, PAUSE_S)
+        if 1 in given.streams:
+            for length in sorted({min(SHORT, given.tokens), given.tokens}):
+                on_the_way(gguf, 20 * given.runs, length, PAUSE_S)
         if not given.no_peers:
             _peers(gguf, hf, work, given.tokens)
 
