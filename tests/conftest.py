@@ -30,19 +30,19 @@ def smollm2_gguf() -> Path:
     return provide_gguf()
 
 
-#: test -> the cause that its `bad_input` marker names
-_CAUSES: dict[str, str] = {}
+_CAUSE = "cause"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marker = item.get_closest_marker("bad_input")
         if marker is not None:
-            _CAUSES[item.nodeid] = str(marker.args[0])
+            # Reports carry it, also from process to process.
+            item.user_properties.append((_CAUSE, str(marker.args[0])))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many distinct causes of failure the run covered."""
-    passed = {report.nodeid for report in terminalreporter.stats.get("passed", [])}
-    causes = {cause for node, cause in _CAUSES.items() if node in passed}
+    passed: list[pytest.TestReport] = terminalreporter.stats.get("passed", [])
+    causes = {cause for report in passed for name, cause in report.user_properties if name == _CAUSE}
     terminalreporter.write_line(f"bad input: {len(causes)} distinct causes")

@@ -29,6 +29,13 @@ def in_a_thread(*work: Callable[[], object]) -> None:
     thread.join()
 
 
+def usual_slice() -> int:
+    """That of a new thread: the calling one's is shortened where a test before this one has served in it."""
+    found: list[int] = []
+    in_a_thread(lambda: found.append(slice_ns()))
+    return found[0]
+
+
 def test_a_thread_is_shortened_and_what_it_starts_is_not() -> None:
     found: list[int] = []
 
@@ -38,23 +45,21 @@ def test_a_thread_is_shortened_and_what_it_starts_is_not() -> None:
     def note_child() -> None:
         found.append(int(subprocess.run([sys.executable, "-c", ASKED], capture_output=True, check=True).stdout))
 
-    here = slice_ns()
-    in_a_thread(note)
+    here, usual = slice_ns(), usual_slice()
     in_a_thread(shorten_slice, note, lambda: in_a_thread(note), note_child)
-    usual, *rest = found
-    assert rest == [SHORT_NS if knows_slices() else usual, usual, usual]
+    assert found == [SHORT_NS if knows_slices() else usual, usual, usual]
     assert slice_ns() == here, "of that thread alone"
 
 
 def test_a_lengthened_one_is_that_of_threads_to_come() -> None:
     found: list[int] = []
-    usual = slice_ns()
+    usual = usual_slice()
     in_a_thread(lengthen_slice, lambda: found.append(slice_ns()), lambda: in_a_thread(lambda: found.append(slice_ns())))
     assert found == [2 * usual if knows_slices() else usual] * 2
 
 
 def test_all_of_llama_cpps_threads_have_a_long_one(gguf: Path) -> None:
-    usual = slice_ns()
+    usual = usual_slice()
     with LlamaCppWorker(gguf, num_ctx=256) as worker:
         threads = [thread.id for thread in psutil.Process(worker._process.pid).threads()]
         found = {slice_ns(thread) for thread in threads}
