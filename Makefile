@@ -25,7 +25,7 @@ test-long: .venv/dev
 
 # The quick suite, measured: tracing makes it two to three times as slow.
 coverage: .venv/dev
-	$(V)/python -m pytest $(SHARED) --cov --cov-report=term:skip-covered -q
+	$(V)/python -m pytest --cov --cov-report=term:skip-covered -q
 
 # The longer runs of the template proof: mutations, made-up templates, real Go.
 test-proof: .venv/dev
