@@ -12,7 +12,7 @@ from conch_ollama.runtimes.protocol import Chunk, Take
 from conch_ollama.runtimes.server_sent_events import Events
 from conch_ollama.runtimes.worker_seats import Worker
 
-#: What stands in the chunks that end an answer, or a part of it.
+#: What stands in a chunk that ends an answer, or a part of it.
 _ENDS = re.compile(rb'"(?:usage"|finish_reason": ?")')
 
 
@@ -42,11 +42,12 @@ class Reading:
         return taken
 
     def _taken_apart(self, piece: bytes, take: Take) -> bool:
-        # Of such a piece reading leaves nothing behind, so that it may be read once more.
-        if not piece.endswith(b"\n\n") or _ENDS.search(piece) is not None:
+        if not piece.endswith(b"\n\n"):
             return False
         made = self._made(self._events.feed(piece))
-        if not made or take(made):
+        # Asked of the chunks, since the event itself may be of a dialect that ends its answers otherwise.
+        ends = any(_ENDS.search(chunk.raw) is not None for chunk in made)
+        if not made or (not ends and take(made)):
             return True
         self._left = made
         return False

@@ -11,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conch_ollama.errors import RuntimeRefusedError
-from conch_ollama.runtimes.llama_chunks import ChatChunks
+from conch_ollama.runtimes.llama_chunks import ChatChunks, Chunks
+from conch_ollama.runtimes.llama_infill import InfillChunks
 from conch_ollama.runtimes.llama_models import ALIAS
 from conch_ollama.runtimes.llama_reading import Reading
 from conch_ollama.runtimes.protocol import Chunk, Take
 from tests.runtimes.test_llama_texts import EVENTS, chat_event, pieces_of, read
 
 
-def reading(take: Take | None) -> Reading:
-    return Reading(SimpleNamespace(heard=0.0), ChatChunks(ALIAS, "螺"), take)  # type: ignore[arg-type]
+def reading(take: Take | None, chunks: Chunks | None = None) -> Reading:
+    return Reading(SimpleNamespace(heard=0.0), chunks or ChatChunks(ALIAS, "螺"), take)  # type: ignore[arg-type]
 
 
 @given(st.lists(EVENTS, max_size=12), st.lists(st.integers(0, 12), max_size=6), st.integers(0, 2**12 - 1))
@@ -52,6 +53,19 @@ def test_the_first_piece_is_offered_with_the_role_in_it() -> None:
     assert len(first) == 1
     assert one.offered(first[0])
     assert [chunk.data["choices"][0]["delta"].get("content") for chunk in taken] == [None, "Ask"]
+
+
+def test_an_end_in_another_dialect_is_not_offered() -> None:
+    """The finish reason and the usage stand in what is made of llama.cpp's event, not in the event."""
+    taken: list[Chunk] = []
+    one = reading(lambda chunks: taken.extend(chunks) is None, InfillChunks("螺"))
+    assert one.offered(b'data: {"content":"a + b","stop":false}\n\n')
+    last = b'data: {"content":"","stop":true,"stop_type":"eos","tokens_evaluated":23,"tokens_predicted":7}\n\n'
+    assert not one.offered(last)
+    assert [chunk.data["choices"][0]["text"] for chunk in taken] == ["a + b"]
+    finish, usage = (chunk.data for chunk in one.read(last))
+    assert finish["choices"][0]["finish_reason"] == "stop"
+    assert usage["usage"] == {"prompt_tokens": 23, "completion_tokens": 7, "total_tokens": 30}
 
 
 def test_what_nobody_takes_is_read() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from conch_ollama.runtimes.llama_models import LlamaCppModel
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
-from tests.parts.scripted_gguf import scripted_gguf
+from tests.parts.scripted_gguf import pieces, scripted_gguf
 from tests.server.made_runtime import MadeRuntime
 from tests.server.running import RunningShim
 
@@ -163,13 +163,17 @@ def coder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningShim]:
 
 
 def test_a_gap_is_filled_in_both_dialects(coder: RunningShim) -> None:
-    gap = {"model": "coder", "prompt": "def add(a, b):\n    ", "suffix": "\n", "options": {"temperature": 0}}
+    before, after = "def add(a, b):\n    ", "\n"
+    gap = {"model": "coder", "prompt": before, "suffix": after, "options": {"temperature": 0}}
     whole = generate(coder, **gap, logprobs=True).json()
     assert whole["response"] == "return a + b"
     assert "".join(token["token"] for token in whole["logprobs"]).startswith("return a + b")
     lines = [json.loads(line) for line in generate(coder, **gap, stream=True).text.splitlines()]
     assert "".join(line["response"] for line in lines) == "return a + b"
-    assert lines[-1]["eval_count"] == whole["eval_count"] > 0
+    figures = [(answer["prompt_eval_count"], answer["eval_count"]) for answer in (whole, lines[-1])]
+    read, said = len(before + after) + 3, len(pieces("return a + b")) + 1  # a token a byte, the gap's three; the end
+    assert figures == [(read, said)] * 2
     plain = coder.client.post("/v1/completions", json=gap | {"max_tokens": 40}).json()
     assert plain["choices"][0]["text"] == "return a + b"
+    assert (plain["usage"]["prompt_tokens"], plain["usage"]["completion_tokens"]) == (read, said)
     assert "insert" in coder.client.post("/api/show", json={"model": "coder"}).json()["capabilities"]
