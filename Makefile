@@ -8,6 +8,8 @@ BIN := Scripts
 endif
 V := .venv/$(BIN)
 PIP := -m pip install --quiet --disable-pip-version-check
+# As many processes as there are processors, up to four: llama.cpp takes all of them in each. A file stays in one process.
+SHARED := -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-long coverage lint suites test-proof test-parity test-reference test-ggml test-training test-server test-clients test-vllm soak bench bench-serve wheel clean
 
@@ -15,15 +17,15 @@ demo: .venv/base
 	$(V)/conch demo
 
 test: .venv/dev
-	$(V)/python -m pytest --durations=10
+	$(V)/python -m pytest $(SHARED) --durations=10
 
 # What is left out of the quick suite.
 test-long: .venv/dev
-	$(V)/python -m pytest -m long
+	$(V)/python -m pytest $(SHARED) -m long
 
 # The quick suite, measured: tracing makes it two to three times as slow.
 coverage: .venv/dev
-	$(V)/python -m pytest --cov --cov-report=term:skip-covered -q
+	$(V)/python -m pytest $(SHARED) --cov --cov-report=term:skip-covered -q
 
 # The longer runs of the template proof: mutations, made-up templates, real Go.
 test-proof: .venv/dev
