@@ -1,11 +1,10 @@
 """The first thing a request meets, before any route: Host, Origin, CORS, who it is, how often, how large.
 
-A plain ASGI layer. It reads the whole body, bounded in size and time, so that nothing behind it waits on a slow client.
+A plain ASGI layer. It reads the whole body, so that nothing behind it waits on a slow client.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -30,25 +29,19 @@ from conch_ollama.server.origins import (
     preflight_headers,
 )
 from conch_ollama.server.rates import Rates
-from conch_ollama.server.responses import failed, of_server
+from conch_ollama.server.responses import failed
 from conch_ollama.server.routes import docs
-from conch_ollama.server.settings import Limits
 from conch_ollama.server.shim import SHIM, Shim
 from conch_ollama.server.visitors import BODY, KEY, Visitor
+from conch_ollama.server.whole_body import HungUp, whole_body
 
 log = logging.getLogger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
 _ID = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
 #: What tells nothing about models or callers, and so needs no key.
 _OPEN = frozenset({"/", "/health", "/ready", "/openapi.json"}) | docs.PATHS
-#: Refused bodies up to this many times the limit are read to their end, so that the client gets to read why.
-_DRAIN = 8
 #: Characters of a path that the audit keeps.
 _PATH = 200
-
-
-class _HungUp(Exception):  # noqa: N818 - nobody's error
-    """The client went before it had said all; nobody is left to answer."""
 
 
 class Door:
@@ -100,14 +93,14 @@ class _Visit:
             if await self._answered_preflight():
                 return
             await self._let_in()
-            scope[BODY] = await self._whole_body()
+            scope[BODY] = await whole_body(scope, self._receive, self._headers, self._shim.settings.limits, self._close)
             endpoint = self._door._straight.get((scope["method"], scope["path"]))
             if endpoint is None:
                 await self._door._rest(scope, self._receive, self._send)
             else:
                 response = await endpoint(Request(scope))
                 await response(scope, self._receive, self._send)
-        except _HungUp:
+        except HungUp:
             pass
         except Exception as err:  # the border: ours are translated, others logged
             if self._status:
@@ -124,6 +117,10 @@ class _Visit:
             self._status = message["status"]
             message["headers"] = [*message.get("headers", ()), *self._extra]
         await self._raw_send(message)
+
+    def _close(self) -> None:
+        """The connection ends with the answer."""
+        self._extra.append((b"connection", b"close"))
 
     def _all(self, name: bytes) -> Sequence[bytes]:
         """What each header of this name says."""
@@ -177,56 +174,6 @@ class _Visit:
         if caller.rate is not None:
             self._door._rates.take(f"{caller.how} {caller.name}", caller.rate)
 
-    async def _whole_body(self) -> bytes:
-        """The body read to its end. Raises Refusal for one that is too large (413) or too slow (408), _HungUp for half
-        of one."""
-        limits = self._shim.settings.limits
-        length = self._text(b"content-length")
-        if length is None and b"transfer-encoding" not in self._headers:
-            return b""
-        if length is not None and length.isdigit() and int(length) > limits.body_bytes:
-            await self._drain(limits.body_s)
-            raise _too_large(limits.body_bytes)
-        came = of_server(self._scope, "came")
-        body: bytes | None = None if came is None else came()
-        if body is not None:
-            if len(body) > limits.body_bytes:
-                raise _too_large(limits.body_bytes)
-            return body
-        try:
-            async with asyncio.timeout(limits.body_s):
-                return await self._read(limits)
-        except TimeoutError as err:
-            self._extra.append((b"connection", b"close"))
-            raise Refusal(408, f"The body did not come within {limits.body_s:g} s.", "timeout") from err
-
-    async def _read(self, limits: Limits) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while (message := await self._receive())["type"] == "http.request":
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > limits.body_bytes:
-                pieces.clear()
-                await self._drain(limits.body_s)
-                raise _too_large(limits.body_bytes)
-            if not message.get("more_body"):
-                return b"".join(pieces)
-        raise _HungUp
-
-    async def _drain(self, seconds: float) -> None:
-        """Read on and forget: a client that can't send its body often doesn't read the answer."""
-        self._extra.append((b"connection", b"close"))
-        left = _DRAIN * self._shim.settings.limits.body_bytes
-        try:
-            async with asyncio.timeout(seconds):
-                while left > 0 and (message := await self._receive())["type"] == "http.request":
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body"):
-                        return
-        except TimeoutError:
-            return
-
     def _account(self) -> None:
         """What ended without an answer, which has its own line, leaves one in the audit."""
         visitor: Visitor = self._scope[KEY]
@@ -257,7 +204,3 @@ class _Visit:
                 "seconds": round(time.perf_counter() - self._begun, 4),
             },
         )
-
-
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, f"The body is larger than {limit} bytes.", "body_too_large")
