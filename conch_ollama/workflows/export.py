@@ -6,10 +6,8 @@ Joins the rooms: opens, plans, looks ahead, streams, checks, names. Nothing carr
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +27,7 @@ from conch_ollama.workflows.folders import REPORT, UNCHECKED, make_folder, write
 from conch_ollama.workflows.machine import this_machine
 from conch_ollama.workflows.modelfile import Modelfiles, build_modelfiles
 from conch_ollama.workflows.results import CheckResult, ExportedFile, ExportResult
+from conch_ollama.workflows.staged import final_name, publish, with_final_names
 from conch_ollama.workflows.template_choice import Choice, choose_template
 
 
@@ -105,7 +104,7 @@ def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportRes
     template = choose_template(inputs, options, name)
     inputs = template.inputs
     plan = _plan(inputs, options, name, folder, provenance, template)
-    ahead = preflight(_with_final_names(plan), threads=options.threads, force=options.force)
+    ahead = preflight(with_final_names(plan), threads=options.threads, force=options.force)
     events.preflight(ahead)
     for note in template.notes if plan.files else ():
         events.note(note)
@@ -119,7 +118,7 @@ def _export(inputs: Inputs, options: ExportOptions, events: Events) -> ExportRes
     staged = _write(plan, inputs, options, events)
     hf = plan.folder.path if plan.folder else None
     checks = _check(staged, hf, inputs, events) if options.check and plan.files else ()
-    files = _publish(staged, plan)
+    files = publish(staged, plan)
     result = _result(name, folder, files, modelfiles, ahead, checks, warnings, provenance)
     for path, text in modelfiles.texts.items():
         write_text(folder / path, text)
@@ -147,17 +146,6 @@ def _plan(
         targets=targets,
         hugging_face=folder / f"hf{UNCHECKED}" if options.hugging_face else None,
     )
-
-
-def _with_final_names(plan: Plan) -> Plan:
-    hf = plan.folder and replace(plan.folder, path=_final(plan.folder.path))
-    return replace(plan, files=tuple(replace(file, path=_final(file.path)) for file in plan.files), folder=hf)
-
-
-def _final(path: Path) -> Path:
-    """The name that a staged file, or a file in a staged folder, gets in the end."""
-    parent = path.parent.with_name(path.parent.name.removesuffix(UNCHECKED)) if path.parent.name else path.parent
-    return parent / path.name.removesuffix(UNCHECKED)
 
 
 def _write(plan: Plan, inputs: Inputs, options: ExportOptions, events: Events) -> tuple[ExportedFile, ...]:
@@ -191,7 +179,7 @@ def _check(
         expected = expected_ids(inputs)
         for file in staged:
             if file.recipe is not None:
-                events.step(f"checking {_final(file.path).name}: loads, tokenises as the original, answers")
+                events.step(f"checking {final_name(file.path).name}: loads, tokenises as the original, answers")
                 results.append(check_file(file.path, expected, events.warning))
     except CheckError as err:
         note_kept(err, file.path)
@@ -203,25 +191,6 @@ def _check(
             shutil.rmtree(folder, ignore_errors=True)
         raise
     return tuple(results)
-
-
-def _publish(staged: Sequence[ExportedFile], plan: Plan) -> tuple[ExportedFile, ...]:
-    """Give everything its final name."""
-    if plan.folder is not None:
-        _replace_folder(plan.folder.path, _final(plan.folder.path))
-    for file in staged:
-        if file.recipe is not None:
-            os.replace(file.path, _final(file.path))  # noqa: PTH105 - replaces on Windows too
-    return tuple(replace(file, path=_final(file.path)) for file in staged)
-
-
-def _replace_folder(new: Path, target: Path) -> None:
-    old = target.with_name(f"{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _result(
@@ -271,7 +240,7 @@ def report(result: ExportResult, modelfiles: Modelfiles) -> dict[str, Any]:
         "num_ctx": result.num_ctx,
         "checks": [
             {
-                "file": _final(check.path).name,
+                "file": final_name(check.path).name,
                 "texts": check.texts,
                 "gaps": list(check.gaps),
                 "continuation": check.continuation,
