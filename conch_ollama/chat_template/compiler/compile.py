@@ -11,15 +11,9 @@ from collections.abc import Iterator
 from conch_ollama.chat_template.capabilities import jinja_capabilities
 from conch_ollama.chat_template.compiler.emit import emit
 from conch_ollama.chat_template.compiler.learn import learn
-from conch_ollama.chat_template.compiler.model import (
-    Compiled,
-    Leaf,
-    Model,
-    NotExpressible,
-    NotExpressibleError,
-    leaves,
-)
+from conch_ollama.chat_template.compiler.model import Compiled, Model, NotExpressible, NotExpressibleError
 from conch_ollama.chat_template.compiler.probe import Probe
+from conch_ollama.chat_template.compiler.trees import Leaf, leaves
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.turns import last_end, useful_stops
 

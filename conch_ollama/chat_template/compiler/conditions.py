@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from conch_ollama.chat_template.compiler.model import Leaf, Tree, leaves
+from conch_ollama.chat_template.compiler.trees import Leaf, Tree, leaves
 from conch_ollama.chat_template.compiler.writer import Writer
 
 

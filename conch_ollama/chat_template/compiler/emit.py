@@ -15,20 +15,8 @@ from conch_ollama.chat_template.compiler.emit_rules import in_the_loop, system_v
 from conch_ollama.chat_template.compiler.emit_texts import write_texts
 from conch_ollama.chat_template.compiler.emit_tools import write_calls, write_result, write_tools
 from conch_ollama.chat_template.compiler.go_trims import write_told, write_trim
-from conch_ollama.chat_template.compiler.model import (
-    Branch,
-    Leaf,
-    Model,
-    Pieces,
-    Prompt,
-    Special,
-    SystemText,
-    ToolList,
-    Tree,
-    Turn,
-    changed,
-    leaves,
-)
+from conch_ollama.chat_template.compiler.model import Model, Pieces, Prompt, Special, SystemText, ToolList, Turn
+from conch_ollama.chat_template.compiler.trees import Branch, Leaf, Tree, changed, leaves
 from conch_ollama.chat_template.compiler.writer import Writer
 
 

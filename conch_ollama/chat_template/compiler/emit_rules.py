@@ -6,17 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from conch_ollama.chat_template.compiler.conditions import Conditions
-from conch_ollama.chat_template.compiler.model import (
-    Leaf,
-    Model,
-    Pieces,
-    Special,
-    SystemText,
-    Tree,
-    changed,
-    joined,
-    leaves,
-)
+from conch_ollama.chat_template.compiler.model import Model, Pieces, Special, SystemText, joined
+from conch_ollama.chat_template.compiler.trees import Leaf, Tree, changed, leaves
 from conch_ollama.chat_template.compiler.trims import Trim
 
 

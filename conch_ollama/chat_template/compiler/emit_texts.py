@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from conch_ollama.chat_template.compiler.conditions import Conditions
 from conch_ollama.chat_template.compiler.emit_rules import where
 from conch_ollama.chat_template.compiler.go_trims import write_cut, write_left, write_right, write_thought
-from conch_ollama.chat_template.compiler.model import Leaf, Model, SystemText, Tree, Turn, changed, leaves
+from conch_ollama.chat_template.compiler.model import Model, SystemText, Turn
+from conch_ollama.chat_template.compiler.trees import Leaf, Tree, changed, leaves
 from conch_ollama.chat_template.compiler.trims import Trim
 from conch_ollama.chat_template.compiler.writer import Writer
 from conch_ollama.chat_template.families import go_string

@@ -18,17 +18,15 @@ from conch_ollama.chat_template.compiler.model import (
     Model,
     NotExpressibleError,
     Pieces,
-    Place,
     Prompt,
     Results,
     Special,
     Systems,
-    Tree,
     Turn,
-    grow,
 )
 from conch_ollama.chat_template.compiler.observe import Observation, observe, observe_unasked, opening_of
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape
+from conch_ollama.chat_template.compiler.trees import Place, Tree, grow
 from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim
 
 T = TypeVar("T")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, Place, SystemText, ToolList
+from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, SystemText, ToolList
 from conch_ollama.chat_template.compiler.observe import Observation, observe
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape, parts_of
 from conch_ollama.chat_template.compiler.tool_lists import with_tool_lists
+from conch_ollama.chat_template.compiler.trees import Place
 from conch_ollama.chat_template.compiler.trims import IDENTITY, Trim, fitting, tagged
 from conch_ollama.chat_template.conversations import ODD, THOUGHTS
 from conch_ollama.errors import BadTemplateError

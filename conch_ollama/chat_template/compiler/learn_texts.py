@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from conch_ollama.chat_template.compiler.learn_system import TEXTS, SystemLearner, between, filled, no_trim, said
 from conch_ollama.chat_template.compiler.learn_thoughts import learn_thought
-from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, Place, Special, Thought
+from conch_ollama.chat_template.compiler.model import NotExpressibleError, Pieces, Special, Thought
 from conch_ollama.chat_template.compiler.observe import Observation
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, WRAPPING, Probe
+from conch_ollama.chat_template.compiler.trees import Place
 from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, SPACE, Trim, fitting, tagged
 from conch_ollama.chat_template.conversations import EDGES, ODD, THOUGHTS
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conch_ollama.chat_template.compiler.model import Leaf, Model, Pieces, Place, SystemText, Tree, grow
+from conch_ollama.chat_template.compiler.model import Model, Pieces, SystemText
 from conch_ollama.chat_template.compiler.observe import SHAPES
 from conch_ollama.chat_template.compiler.probe import SYSTEM_MARK, Probe, Shape, parts_of
+from conch_ollama.chat_template.compiler.trees import Leaf, Place, Tree, grow
 from conch_ollama.chat_template.compiler.trims import IDENTITY
 
 

@@ -11,19 +11,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 from conch_ollama.chat_template.compiler.learn import learn
-from conch_ollama.chat_template.compiler.model import (
-    Leaf,
-    Model,
-    NotExpressibleError,
-    Pieces,
-    Prompt,
-    Special,
-    Thought,
-    Tree,
-    Turn,
-    leaves,
-)
+from conch_ollama.chat_template.compiler.model import Model, NotExpressibleError, Pieces, Prompt, Special, Thought, Turn
 from conch_ollama.chat_template.compiler.probe import WRAPPING, Probe
+from conch_ollama.chat_template.compiler.trees import Leaf, Tree, leaves
 from conch_ollama.chat_template.compiler.trims import END_OF_THOUGHT, Trim
 from conch_ollama.chat_template.jinja import JinjaTemplate
 from conch_ollama.chat_template.plain_jinja.ends import Ends
