@@ -14,8 +14,8 @@ from conch_ollama.exporter.plan import Plan
 from conch_ollama.exporter.provenance import Provenance
 from conch_ollama.ollama.modelfile import Modelfile, unwritable, write
 from conch_ollama.workflows.context import choose_num_ctx
-from conch_ollama.workflows.folders import UNCHECKED
 from conch_ollama.workflows.machine import this_machine
+from conch_ollama.workflows.staged import final_name
 from conch_ollama.workflows.template_choice import Choice
 
 if TYPE_CHECKING:
@@ -58,9 +58,8 @@ def build_modelfiles(
     texts = {}
     lost: tuple[str, ...] = ()
     for number, file in enumerate(plan.files):
-        final = file.path.name.removesuffix(UNCHECKED)
         modelfile = Modelfile(
-            from_=f"./{final}",
+            from_=f"./{final_name(file.path).name}",
             template=template.text,
             system=options.system,
             parameters=parameters,
