@@ -27,8 +27,8 @@ from conch_ollama.workflows.export import export
 from tests.parts.smollm2 import smollm2_gguf
 
 TOKENS, SHORT = 64, 4
-#: Streams above which a run varies by more than the shim costs.
-MANY = 8
+#: Runs for each one of --runs: of short answers at one stream, of whole ones, of many streams.
+ALONE_SHORT, ALONE, MANY = 40, 10, 4
 #: llama.cpp's threads go on looking for work for a while, which would be the next one's time.
 PAUSE_S = 0.2
 SEEDS = """
@@ -108,13 +108,14 @@ def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
 def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, int, int]]:
     """Streams at once, tokens of an answer, how many runs.
 
-    At one stream the differences are below the spread of a few runs, most of all that of the first token's time, for
-    which answers may be short; and many streams are now quick and now slow, whoever is asked.
+    The differences are below the spread of a few runs. At one stream that is most of all the first token's time, for
+    which answers may be short. Of many at once now all and now one are in llama.cpp's first batch, whoever is asked;
+    the shorter their answers, the more of a run is that batch: seven runs of 8 tokens may be off by a fifth.
     """
     if 1 in streams:
-        yield 1, min(SHORT, tokens), 40 * runs
+        yield 1, min(SHORT, tokens), ALONE_SHORT * runs
     for count in streams:
-        yield count, tokens, runs * (10 if count == 1 else 4 if count > MANY else 1)
+        yield count, tokens, (ALONE if count == 1 else MANY) * runs
 
 
 def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
