@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from conch_ollama.runtimes.loopback_answer import LoopbackAnswer, NotListeningError
+from conch_ollama.runtimes.one_wake import wait_for_more
 
 #: The server waits for five seconds.
 _AHEAD_S = 4.0
@@ -76,10 +77,11 @@ class Line:
         made = socket.socket(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET, socket.SOCK_STREAM)
         try:
             made.setblocking(False)
+            wait_for_more(made)
             made.connect_ex(self._at)
             sent = _sent_now(made, data) if data else 0
             loop = asyncio.get_running_loop()
-            _, answer = await loop.create_connection(lambda: LoopbackAnswer(self.prepare), sock=made)
+            _, answer = await loop.create_connection(lambda: LoopbackAnswer(made, self.prepare), sock=made)
         except BaseException:
             made.close()
             raise

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections import deque
 from collections.abc import Callable
 
 import httptools
+
+from conch_ollama.runtimes.one_wake import wait_for_any
 
 #: Bytes that wait for a reader before no more are taken in.
 _LIMIT = 1 << 20
@@ -29,11 +32,12 @@ class LoopbackAnswer(asyncio.Protocol):
     """`status`, then the body: `piece()` by piece, or `read()` whole. `close` at any time: the server then stops.
 
     It is the connection's protocol itself; methods that begin with `on_` are httptools' to call. `prepare` is called
-    when it is closed, for the next one.
+    when it is closed, for the next one. `made`: its socket, which wakes for the head with some text only.
     """
 
-    def __init__(self, prepare: Callable[[], None]) -> None:
+    def __init__(self, made: socket.socket, prepare: Callable[[], None]) -> None:
         self.status = 0
+        self._made = made
         self._prepare = prepare
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
@@ -56,6 +60,7 @@ class LoopbackAnswer(asyncio.Protocol):
         if self._parser is None or self._ended or self._fault is not None:
             return
         if not self.status:
+            wait_for_any(self._made)
             self._head += data
         try:
             self._parser.feed_data(data)

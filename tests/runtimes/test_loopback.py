@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import json
+import sys
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
 from conch_ollama.runtimes.loopback import Line, ask
-from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, NotListeningError
+from conch_ollama.runtimes.loopback_answer import BrokenAnswerError, LoopbackAnswer, NotListeningError
+from tests.parts.scripted_gguf import scripted_gguf
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a head wakes on its own")
+#: Of a length that no first piece has to be waited for.
+LONG_HEAD = HEAD + b"X-Long: %b\r\n" % (b"x" * 200)
 
 
 def answered(raw: bytes, work: Callable[[str], Awaitable[Any]], *later: bytes) -> Any:
@@ -125,7 +135,7 @@ def test_pieces_are_offered_while_they_are_waited_for() -> None:
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+            writer.write(LONG_HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
             for number, one in enumerate(said):
                 if number:
                     await go_on.wait()
@@ -169,4 +179,48 @@ def test_what_fails_in_taking_ends_the_answer() -> None:
         await answer.read()
 
     with pytest.raises(BrokenAnswerError):
-        answered(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", work, b"1\r\nx\r\n0\r\n\r\n")
+        answered(LONG_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", work, b"1\r\nx\r\n0\r\n\r\n")
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, bytes]]:
+    """When an answer's connection was woken, and what came."""
+    found: list[tuple[float, bytes]] = []
+    usual = LoopbackAnswer.data_received
+
+    def received(self: LoopbackAnswer, data: bytes) -> None:
+        found.append((time.monotonic(), data))
+        usual(self, data)
+
+    monkeypatch.setattr(LoopbackAnswer, "data_received", received)
+    return found
+
+
+@on_linux
+def test_a_head_and_its_first_text_wake_once_and_small_pieces_at_once(woken: list[tuple[float, bytes]]) -> None:
+    chunks = [b"%x\r\n%b\r\n" % (len(text), text) for text in (b"first" * 40, b"2", b"3", b"")]
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert answered(head, read, *chunks) == (200, b"first" * 40 + b"23")
+    assert [data for _, data in woken] == [head + chunks[0], *chunks[1:]]
+    times = [when for when, _ in woken]
+    assert min(after - before for before, after in itertools.pairwise(times)) > 0.1
+
+
+@on_linux
+def test_llama_cpp_wakes_with_its_first_text(woken: list[tuple[float, bytes]], tmp_path: Path) -> None:
+    """Its head alone is below the bound, its head with any text is not."""
+
+    async def said(worker: LlamaCppWorker) -> bytes:
+        body = {"messages": [{"role": "user", "content": "?"}], "stream": True}
+        answer = await ask(worker.address, worker.key, "POST", "/v1/chat/completions", json.dumps(body).encode())
+        try:
+            return await answer.read()
+        finally:
+            answer.close()
+
+    with LlamaCppWorker(scripted_gguf(tmp_path / "a.gguf", "no"), num_ctx=512) as worker:
+        for _ in range(5):
+            woken.clear()
+            assert b"[DONE]" in asyncio.run(said(worker))
+            head, end, rest = woken[0][1].partition(b"\r\n\r\n")
+            assert end and b'"delta"' in rest, head
