@@ -2,9 +2,9 @@
 
 python -m benchmarks.serve [--runs N] [--model FILE.gguf | --large [--work DIR]] [--streams 1 8 32]. The same server of
 llama.cpp is asked in turns past the shim and through it: two of them may differ by themselves, from run to run. A first
-token's time varies by more than the shim's part of it, so that is also measured by itself (way.py). The peers come one
-after the other. They need CONCH_GGML_PYTHON (llama-cpp-python[server]) and CONCH_PARITY_PYTHON
-(transformers); one that is not set is left out, and said.
+token's time varies by more than the shim's part of it, so that is also measured with a model of one small layer, which
+costs llama.cpp next to nothing. The peers come one after the other. They need CONCH_GGML_PYTHON
+(llama-cpp-python[server]) and CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +23,9 @@ from pathlib import Path
 from benchmarks.large_model import make
 from benchmarks.measure import machine
 from benchmarks.servers import CONTEXT, SLOTS, llama_cpp_python, ollama, shim, worker_and_shim
-from benchmarks.streams import Load, interval, load, paired, spread
-from benchmarks.way import on_the_way
+from benchmarks.streams import PROMPT, Load, interval, load, paired, spread
 from conch_ollama.workflows.export import export
+from tests.parts.scripted_gguf import scripted_gguf
 from tests.parts.smollm2 import smollm2_gguf
 
 TOKENS, SHORT = 64, 4
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--no-peers", action="store_true")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that its servers end too
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         hf = None
@@ -72,8 +75,8 @@ def main() -> None:
         )
         _overhead(gguf, given.streams, given.runs, given.tokens)
         if 1 in given.streams:
-            for length in sorted({min(SHORT, given.tokens), given.tokens}):
-                on_the_way(gguf, 20 * given.runs, length, PAUSE_S)
+            print("\nThe same with a model that costs next to nothing: of its first token most is the shim's.\n")
+            _overhead(scripted_gguf(work / "scripted.gguf", PROMPT), [1], given.runs, SHORT)
         if not given.no_peers:
             _peers(gguf, hf, work, given.tokens)
 
@@ -115,6 +118,8 @@ def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, in
     if 1 in streams:
         yield 1, min(SHORT, tokens), ALONE_SHORT * runs
     for count in streams:
+        if count == 1 and tokens <= SHORT:
+            continue
         yield count, tokens, (ALONE if count == 1 else MANY) * runs
 
 

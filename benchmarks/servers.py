@@ -33,22 +33,22 @@ class Target:
 
 
 @contextlib.contextmanager
-def worker_and_shim(gguf: Path, stamps: str = "") -> Iterator[tuple[Target, Target]]:
-    """The same server of llama.cpp past `conch serve` and through it. `stamps`: see benchmarks/shim.py."""
+def worker_and_shim(gguf: Path) -> Iterator[tuple[Target, Target]]:
+    """The same server of llama.cpp past `conch serve` and through it."""
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "worker"
-        with shim(gguf, told, stamps) as url:
+        with shim(gguf, told) as url:
             asyncio.run(load(url, "bench", 1, tokens=1))  # it is loaded by now
             address, key = told.read_text(encoding="utf-8").split()
             yield Target(f"{address}/v1/chat/completions", ALIAS, key), Target(url, "bench")
 
 
 @contextlib.contextmanager
-def shim(gguf: Path, told: Path = Path(os.devnull), stamps: str = "") -> Iterator[str]:
-    """`told`, `stamps`: see benchmarks/shim.py."""
+def shim(gguf: Path, told: Path = Path(os.devnull)) -> Iterator[str]:
+    """`told`: see benchmarks/shim.py."""
     port = free_port()
     options = ["--port", str(port), "--name", "bench", "--num-ctx", str(CONTEXT), "--slots", str(SLOTS)]
-    serve = [sys.executable, "-m", "benchmarks.shim", str(told), stamps, "serve", str(gguf)]
+    serve = [sys.executable, "-m", "benchmarks.shim", str(told), "serve", str(gguf)]
     command = [*serve, *options, "--keep-alive", "-1"]
     with _running(command, f"http://127.0.0.1:{port}/v1/models"):
         yield f"http://127.0.0.1:{port}/v1/chat/completions"

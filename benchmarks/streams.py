@@ -16,17 +16,14 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _USAGE = re.compile(rb'"completion_tokens": ?(\d+)')
-#: Tells that a piece of an answer has text in it.
-TEXT = re.compile(rb'"(?:content|reasoning_content)": ?"[^"]')
+_TEXT = re.compile(rb'"(?:content|reasoning_content)": ?"[^"]')
 PROMPT = "Write a long story about a magic conch that lives on the counter of a burger shop."
 
 
 @dataclass(frozen=True)
 class Answer:
-    """When it was asked, by time.perf_counter; seconds to the first token and in all; tokens; `fault` where the answer
-    was lost or cut."""
+    """Seconds to the first token and in all; tokens; `fault` where the answer was lost or cut."""
 
-    asked: float
     first: float
     total: float
     tokens: int
@@ -56,20 +53,20 @@ async def answer(url: str, body: dict[str, object], key: str = "none") -> Answer
         writer.write(head.encode() + data)
         await writer.drain()
         while block := await reader.read(65536):
-            found = len(TEXT.findall(block))
+            found = len(_TEXT.findall(block))
             if found and not tokens:
                 first = time.perf_counter() - start
             tokens += found
             tail = (tail + block)[-4000:]
             ended = ended or b"[DONE]" in tail
     except OSError as err:
-        return Answer(start, first, time.perf_counter() - start, tokens, type(err).__name__)
+        return Answer(first, time.perf_counter() - start, tokens, type(err).__name__)
     finally:
         writer.close()
     usage = _USAGE.findall(tail)
     tokens = int(usage[-1]) if usage else tokens
     fault = "" if ended and tokens else tail[-200:].decode("utf-8", "replace")
-    return Answer(start, first, time.perf_counter() - start, tokens, fault)
+    return Answer(first, time.perf_counter() - start, tokens, fault)
 
 
 def question(model: str, number: int, tokens: int) -> dict[str, object]:
