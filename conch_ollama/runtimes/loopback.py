@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from conch_ollama.runtimes.loopback_answer import LoopbackAnswer, NotListeningError
-from conch_ollama.runtimes.one_wake import wait_for_more
 
 #: The server waits for five seconds.
 _AHEAD_S = 4.0
@@ -77,7 +76,6 @@ class Line:
         made = socket.socket(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET, socket.SOCK_STREAM)
         try:
             made.setblocking(False)
-            wait_for_more(made)
             made.connect_ex(self._at)
             sent = _sent_now(made, data) if data else 0
             loop = asyncio.get_running_loop()

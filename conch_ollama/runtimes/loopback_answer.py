@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import httptools
 
-from conch_ollama.runtimes.one_wake import wait_for_any
+from conch_ollama.runtimes.one_wake import wait_for_any, wait_for_more
 
 #: Bytes that wait for a reader before no more are taken in.
 _LIMIT = 1 << 20
@@ -32,12 +32,13 @@ class LoopbackAnswer(asyncio.Protocol):
     """`status`, then the body: `piece()` by piece, or `read()` whole. `close` at any time: the server then stops.
 
     It is the connection's protocol itself; methods that begin with `on_` are httptools' to call. `prepare` is called
-    when it is closed, for the next one. `made`: its socket, which wakes for the head with some text only.
+    when it is closed, for the next one. `made`: its socket.
     """
 
     def __init__(self, made: socket.socket, prepare: Callable[[], None]) -> None:
         self.status = 0
         self._made = made
+        wait_for_more(made)  # until the first has come
         self._prepare = prepare
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
