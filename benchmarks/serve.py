@@ -117,10 +117,11 @@ def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, in
     """
     if 1 in streams:
         yield 1, min(SHORT, tokens), ALONE_SHORT * runs
+        if tokens > SHORT:
+            yield 1, tokens, ALONE * runs
     for count in streams:
-        if count == 1 and tokens <= SHORT:
-            continue
-        yield count, tokens, (ALONE if count == 1 else MANY) * runs
+        if count > 1:
+            yield count, tokens, MANY * runs
 
 
 def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
