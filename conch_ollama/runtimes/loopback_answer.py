@@ -47,7 +47,6 @@ class LoopbackAnswer(asyncio.Protocol):
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._head = b""
-        self._framed = False
         self._ended = False
         self._fault: str | None = None
         #: Is offered each piece of what is no error, while nothing waits before it; what it takes is not among those of
@@ -60,8 +59,8 @@ class LoopbackAnswer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._parser is None or self._ended or self._fault is not None:
             return
-        if not self.status:
-            wait_for_any(self._made)
+        first = not self.status
+        if first:
             self._head += data
         try:
             self._parser.feed_data(data)
@@ -69,9 +68,11 @@ class LoopbackAnswer(asyncio.Protocol):
             self._fault = str(err) or type(err).__name__
         if self._pieces or self._ended or self._fault is not None:
             self._wake()
+        if first:  # when what has come is on its way
+            wait_for_any(self._made)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.status and not self._framed:
+        if self.status and _FRAMING.search(self._head) is None:
             self._ended = True  # its end is the body's
         if not self._ended:
             self._fault = self._fault or str(exc or "the connection ended before the answer")
@@ -83,10 +84,7 @@ class LoopbackAnswer(asyncio.Protocol):
             self.status = self._parser.get_status_code()
             if self.status >= 400:
                 self.take = None
-            # One look instead of a call for each header, while llama.cpp reads the prompt on every core.
-            head, _, _ = self._head.partition(b"\r\n\r\n")
-            self._framed = _FRAMING.search(head) is not None
-            self._head = b""
+            self._head = self._head[: self._head.find(b"\r\n\r\n")]
 
     def on_body(self, body: bytes) -> None:
         waiter = self._waiter

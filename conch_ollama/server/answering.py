@@ -173,10 +173,12 @@ async def _listen(
     job: Job, first_s: float, total_s: float, listen: Listener, kept: list[Chunk] | None, take: Take
 ) -> None:
     tally, runtime, model = job.tally, job.served.runtime, job.served.model
+    loop = asyncio.get_running_loop()
 
     def begin(chunk: Chunk) -> None:
         tally.begin(chunk)
-        clock.reschedule(asyncio.get_running_loop().time() + total_s)
+        setting.cancel()
+        clock.reschedule(loop.time() + total_s)
 
     def taken(chunks: Sequence[Chunk]) -> bool:
         if not take(chunks):
@@ -188,17 +190,22 @@ async def _listen(
             kept.extend(chunks)
         return True
 
-    async with asyncio.timeout(first_s) as clock:
-        if job.prepare is not None:
-            await job.prepare(job)
-        ask = runtime.chat if job.kind == "chat" else runtime.complete
-        async with aclosing(ask(model, job.body, taken)) as stream:
-            async for chunk in stream:
-                if tally.first is None:
-                    begin(chunk)
-                tally.note(chunk)
-                if kept is not None:
-                    kept.append(chunk)
-                await listen(chunk)
+    async with asyncio.timeout(None) as clock:
+        # Before something is waited for, which is when the runtime has been asked, no timer is needed.
+        setting = loop.call_soon(clock.reschedule, loop.time() + first_s)
+        try:
+            if job.prepare is not None:
+                await job.prepare(job)
+            ask = runtime.chat if job.kind == "chat" else runtime.complete
+            async with aclosing(ask(model, job.body, taken)) as stream:
+                async for chunk in stream:
+                    if tally.first is None:
+                        begin(chunk)
+                    tally.note(chunk)
+                    if kept is not None:
+                        kept.append(chunk)
+                    await listen(chunk)
+        finally:
+            setting.cancel()
     if tally.first is None:
         raise RuntimeFailedError(f"the runtime of {job.served.name} ended its answer before it began")

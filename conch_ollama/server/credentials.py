@@ -29,12 +29,12 @@ class Credentials:
         if self._tokens is not None:
             self._tokens.check()
 
-    async def identify(self, presented: str | None, address: Address | None) -> Caller:
-        """The caller. `presented`: its key or token. Raises Refusal (401, 403)."""
+    async def identify(self, headers: Mapping[bytes, bytes], address: Address | None) -> Caller:
+        """The caller, by the key or token in a request's headers, or by its address. Raises Refusal (401, 403)."""
         if not self._security.closed:
             return ANYONE
         refusal: Refusal | None = None
-        if presented:
+        if presented := _presented_secret(headers):
             try:
                 return await self._by_secret(presented, address)
             except Refusal as err:
@@ -60,8 +60,8 @@ class Credentials:
         raise unknown_caller("The key is not known.")
 
 
-def presented_secret(headers: Mapping[bytes, bytes]) -> str | None:
-    """The key or token in a request's headers: Authorization, or as Azure's and Anthropic's clients send it."""
+def _presented_secret(headers: Mapping[bytes, bytes]) -> str | None:
+    """The key or token: in Authorization, or as Azure's and Anthropic's clients send it."""
     scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() == b"bearer":
         return value.strip().decode("latin-1") or None

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from conch_ollama.server.access import ANYONE
 from conch_ollama.server.audit import refused_record
-from conch_ollama.server.credentials import client_address, presented_secret
+from conch_ollama.server.credentials import client_address
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.origins import (
     cors_headers,
@@ -165,7 +165,7 @@ class _Visit:
         if scope["path"] in _OPEN:
             return
         visitor: Visitor = scope[KEY]
-        caller = await self._shim.credentials.identify(presented_secret(self._headers), visitor.address)
+        caller = await self._shim.credentials.identify(self._headers, visitor.address)
         if caller is not visitor.caller:
             scope[KEY] = replace(visitor, caller=caller)
         if caller.how == "network" and not host_not_rebound(self._text(b"host"), security.hosts):
