@@ -1,10 +1,11 @@
-"""Time slices of threads: a short one for the shim's, a long one for llama.cpp's, so that a token need not wait.
+"""Time slices of threads: a short one for those that hand tokens on, a long one for those that compute them.
 
 llama.cpp keeps every core busy, waiting for work included. Linux then lets a thread that wakes up wait until the
-running one's slice is over, up to milliseconds. Between two that wait it takes the one whose slice would end first:
-with equal slices often the thread of llama.cpp that the shim had just interrupted, and not the client that the shim has
-written to. No slice gives anyone more or less of the processor, as a lower priority would: another busy program then
-all but stops llama.cpp, whose threads wait for each other.
+running one's slice is over, up to milliseconds, unless its own is shorter: so would the threads of llama.cpp's server
+wait that send what has been computed. Between two that wait it takes the one whose slice would end first: with equal
+slices often the thread of llama.cpp that the shim had just interrupted, and not the client that the shim has written
+to. No slice gives anyone more or less of the processor, as a lower priority would: another busy program then all but
+stops llama.cpp, whose threads wait for each other.
 
 Source: sched_setattr(2), `sched_runtime` under SCHED_OTHER; Linux 6.12 and later, elsewhere nothing happens.
 """
@@ -16,9 +17,12 @@ import os
 import platform
 import struct
 import sys
+from pathlib import Path
 
 #: Nanoseconds; what the shim does for a token takes less.
 SHORT_NS = 200_000
+#: Of the processor's time: llama.cpp's threads that help to compute use some 15 ms for each time they are called.
+_HARDLY_NS = 2_000_000
 #: The numbers of the system calls, to set and to get.
 _CALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 #: size, policy, flags, nice, priority, runtime, deadline, period.
@@ -33,6 +37,18 @@ def shorten_slice() -> None:
     """
     if slice_ns() and os.getpriority(os.PRIO_PROCESS, 0) >= 0:
         _set(SHORT_NS, _RESET_ON_FORK)
+
+
+def shorten_waiting() -> None:
+    """For those of the process's threads that have hardly used the processor yet, and for what they start.
+
+    Once llama.cpp's server has loaded a model, the others are who will compute.
+    """
+    if not slice_ns() or os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        return
+    for task in Path("/proc/self/task").iterdir():
+        if _used_ns(task) < _HARDLY_NS:
+            _set(SHORT_NS, 0, int(task.name))
 
 
 def lengthen_slice() -> None:
@@ -53,7 +69,15 @@ def slice_ns(thread: int = 0) -> int:
     return int(_ATTRIBUTES.unpack(found.raw)[5])
 
 
-def _set(nanoseconds: int, flags: int) -> None:
+def _used_ns(task: Path) -> int:
+    """Source: sched-stats in Linux's documentation. 0 for a thread that has ended."""
+    try:
+        return int((task / "schedstat").read_bytes().split()[0])
+    except OSError:
+        return 0
+
+
+def _set(nanoseconds: int, flags: int, thread: int = 0) -> None:
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     wanted = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, flags, nice, 0, nanoseconds, 0, 0)
-    ctypes.CDLL(None).syscall(_CALLS[platform.machine()][0], 0, wanted, 0)  # refused: it stays as it is
+    ctypes.CDLL(None).syscall(_CALLS[platform.machine()][0], thread, wanted, 0)  # refused: it stays as it is

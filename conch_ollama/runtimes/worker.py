@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from typing import Any
 
-from conch_ollama.runtimes.slice import lengthen_slice
+from conch_ollama.runtimes.slice import lengthen_slice, shorten_waiting
 
 #: Settings that a parent may leave out. `adapters`: (path, scale for requests that say nothing of it); `ubatch` 0:
 #: llama.cpp's own; `pooling`: how a text becomes one vector; `continue_answers`: a last answer stays open;
@@ -28,6 +29,9 @@ DEFAULTS: dict[str, Any] = {
     "continue_answers": True,
     "memory_limit": 0,
 }
+#: After it is ready llama.cpp's server starts one more thread: the one that takes in questions while others are
+#: computed, and which these wait for.
+_LAST_THREAD_S = 0.1
 
 
 def parameters(settings: dict[str, Any]) -> Any:
@@ -117,8 +121,11 @@ def main() -> None:
         answer.write(json.dumps({"error": str(err)}) + "\n")
         answer.flush()
         raise SystemExit(1) from err
+    shorten_waiting()
     answer.write(json.dumps({"address": server.listening_address}) + "\n")
     answer.flush()
+    time.sleep(_LAST_THREAD_S)
+    shorten_waiting()
     while sys.stdin.read(4096):
         pass
 
