@@ -1,4 +1,5 @@
-"""Where the system knows slices the shim's thread has a short one, its children the usual, llama.cpp's a long one."""
+"""Where the system knows slices the shim's thread has a short one, its children the usual; llama.cpp's that compute a
+long one, those that wait a short one."""
 
 from __future__ import annotations
 
