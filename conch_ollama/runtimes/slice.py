@@ -55,9 +55,10 @@ def shorten_waiting() -> None:
 
 
 def lengthen_slice() -> None:
-    """Twice as long as it is, for the calling thread and what it starts from now on."""
+    """Four times as long as it is, for the calling thread and what it starts from now on: with twice as long a one its
+    slice often ends before that of a client that is woken beside it."""
     if usual := slice_ns():
-        _set(2 * usual, 0)
+        _set(4 * usual, 0)
 
 
 def slice_ns(thread: int = 0) -> int:

@@ -57,7 +57,7 @@ def test_a_lengthened_one_is_that_of_threads_to_come() -> None:
     found: list[int] = []
     usual = usual_slice()
     in_a_thread(lengthen_slice, lambda: found.append(slice_ns()), lambda: in_a_thread(lambda: found.append(slice_ns())))
-    assert found == [2 * usual if knows_slices() else usual] * 2
+    assert found == [4 * usual if knows_slices() else usual] * 2
 
 
 def test_llama_cpps_threads_that_wait_have_a_short_one_and_those_that_compute_a_long_one(gguf: Path) -> None:
@@ -72,10 +72,10 @@ def test_llama_cpps_threads_that_wait_have_a_short_one_and_those_that_compute_a_
             assert set(slices()) == {usual}
             return
         until = time.monotonic() + 10
-        while set(slices()) != {SHORT_NS, 2 * usual} or slices().count(SHORT_NS) <= len(slices()) // 2:
+        while set(slices()) != {SHORT_NS, 4 * usual} or slices().count(SHORT_NS) <= len(slices()) // 2:
             assert time.monotonic() < until, slices()
             time.sleep(0.02)
         assert "".join(worker.chat([{"role": "user", "content": "hello"}], max_tokens=8))
         used = {task.name: (task / "schedstat").read_text() for task in Path(f"/proc/{process.pid}/task").iterdir()}
         busiest = max(used, key=lambda name: int(used[name].split()[0]))
-        assert slice_ns(int(busiest)) == 2 * usual
+        assert slice_ns(int(busiest)) == 4 * usual
