@@ -2,15 +2,17 @@
 
 python -m benchmarks.serve [--runs N] [--model FILE.gguf | --large [--work DIR]] [--streams 1 8 32]. The same server of
 llama.cpp is asked in turns past the shim and through it: two of them may differ by themselves, from run to run. A first
-token's time varies by more than the shim's part of it, so that is also measured with a model of one small layer, which
-costs llama.cpp next to nothing. The peers come one after the other. They need CONCH_GGML_PYTHON
-(llama-cpp-python[server]) and CONCH_PARITY_PYTHON (transformers); one that is not set is left out, and said.
+token's time varies by more than the shim's part of it. So it is also shown less the time for which llama.cpp's server
+says it read that prompt; and measured with a model of one small layer, which costs llama.cpp next to nothing. The peers
+come one after the other. They need CONCH_GGML_PYTHON (llama-cpp-python[server]) and CONCH_PARITY_PYTHON (transformers);
+one that is not set is left out, and said.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -33,6 +35,7 @@ TOKENS, SHORT = 64, 4
 ALONE_SHORT, ALONE, MANY = 40, 10, 4
 #: llama.cpp's threads go on looking for work for a while, which would be the next one's time.
 PAUSE_S = 0.2
+COLUMNS = "first token, ms | less the prompt's reading | tokens/s | lost"
 SEEDS = """
 import sys, time, torch
 from transformers import AutoModelForCausalLM
@@ -92,7 +95,7 @@ def _large(work: Path) -> Path:
 
 def _overhead(gguf: Path, streams: list[int], runs: int, tokens: int) -> None:
     with worker_and_shim(gguf) as (worker, through):
-        print("| streams | tokens | | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- | --- |")
+        print(f"| streams | tokens | | {COLUMNS} |\n| --- | --- | --- | --- | --- | --- | --- |")
         for count, length, repeats in _kinds(streams, runs, tokens):
             ours: list[Load] = []
             theirs: list[Load] = []
@@ -125,7 +128,7 @@ def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, in
 
 
 def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
-    print("\n| | streams | first token, ms | tokens/s | lost |\n| --- | --- | --- | --- | --- |")
+    print(f"\n| | streams | {COLUMNS} |\n| --- | --- | --- | --- | --- | --- |")
     for name, server in (("conch serve", shim), ("llama-cpp-python's server", llama_cpp_python), ("Ollama", ollama)):
         try:
             with server(gguf) as url:
@@ -133,12 +136,12 @@ def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
                     found = [asyncio.run(load(url, "bench", count, tokens=tokens)) for _ in range(4)][1:]
                     print(_row(name, str(count), found))
         except LookupError as err:
-            print(f"| {name} | left out: {err} | | | |")
+            print(f"| {name} | left out: {err} | | | | |")
     parity = os.environ.get("CONCH_PARITY_PYTHON")
     if hf is not None and parity:
         done = subprocess.run([parity, "-c", SEEDS, str(hf), str(tokens)], capture_output=True, text=True, check=True)
         seconds = float(done.stdout.split()[-1])
-        print(f"| transformers, float32, not streamed | 1 | {seconds * 1000:.0f} | {tokens / seconds:.0f} | 0 |")
+        print(f"| transformers, float32, not streamed | 1 | {seconds * 1000:.0f} | | {tokens / seconds:.0f} | 0 |")
 
 
 def _difference(
@@ -148,19 +151,29 @@ def _difference(
     compare: Callable[[list[float], list[float]], tuple[float, float, float]],
 ) -> str:
     """How much later the first token comes and how much faster the others do, with 95% intervals (bootstrap)."""
-    later = compare([one.first for one in theirs], [one.first for one in ours])
+    first_token = _later(compare([one.first for one in theirs], [one.first for one in ours]))
+    way = _later(compare([one.way for one in theirs], [one.way for one in ours]))
     rates = [[one.rate for one in found] for found in (theirs, ours)]
     usual = spread(rates[0])[1]
-    faster = compare(*rates)
-    times = f"{later[1] * 1000:+.1f} ({later[0] * 1000:+.1f} to {later[2] * 1000:+.1f})"
-    shares = f"{faster[1] / usual:+.1%} ({faster[0] / usual:+.1%} to {faster[2] / usual:+.1%})"
-    return f"| {first} | {times} | {shares} | |"
+    least, middle, most = (value / usual for value in compare(*rates))
+    return f"| {first} | {first_token} | {way} | {middle:+.1%} ({least:+.1%} to {most:+.1%}) | |"
+
+
+def _later(seconds: tuple[float, float, float]) -> str:
+    least, middle, most = (value * 1000 for value in seconds)
+    return f"{middle:+.2f} ({least:+.2f} to {most:+.2f})"
 
 
 def _row(first: str, second: str, found: list[Load]) -> str:
-    times = " / ".join(f"{value * 1000:.1f}" for value in spread([one.first for one in found]))
-    rates = " / ".join(f"{value:.1f}" for value in spread([one.rate for one in found]))
-    return f"| {first} | {second} | {times} | {rates} | {sum(one.lost for one in found)} |"
+    times = _spread([one.first * 1000 for one in found])
+    way = _spread([one.way * 1000 for one in found])
+    rates = _spread([one.rate for one in found])
+    return f"| {first} | {second} | {times} | {way} | {rates} | {sum(one.lost for one in found)} |"
+
+
+def _spread(values: list[float]) -> str:
+    """Least, median, most; nothing where a server does not tell."""
+    return "" if any(map(math.isnan, values)) else " / ".join(f"{value:.1f}" for value in spread(values))
 
 
 if __name__ == "__main__":

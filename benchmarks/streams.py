@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import re
 import statistics
@@ -16,26 +17,37 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _USAGE = re.compile(rb'"completion_tokens": ?(\d+)')
+_PROMPT_MS = re.compile(rb'"prompt_ms": ?([\d.]+)')
 _TEXT = re.compile(rb'"(?:content|reasoning_content)": ?"[^"]')
 PROMPT = "Write a long story about a magic conch that lives on the counter of a burger shop."
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Seconds to the first token and in all; tokens; `fault` where the answer was lost or cut."""
+    """Seconds to the first token and in all; tokens; `fault` where the answer was lost or cut.
+
+    `prompt` is for how many seconds llama.cpp's server says it read the prompt, the first token's choice included (NaN
+    of one that does not say).
+    """
 
     first: float
     total: float
     tokens: int
     fault: str = ""
+    prompt: float = math.nan
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of `streams` answers at once came to: `first` is the median, in seconds."""
+    """What one run of `streams` answers at once came to.
+
+    Medians, in seconds: `first` of the time to the first token, `way` of what is left of it without the reading of the
+    prompt: there, waiting, and back.
+    """
 
     streams: int
     first: float
+    way: float
     rate: float
     lost: int
 
@@ -66,7 +78,9 @@ async def answer(url: str, body: dict[str, object], key: str = "none") -> Answer
     usage = _USAGE.findall(tail)
     tokens = int(usage[-1]) if usage else tokens
     fault = "" if ended and tokens else tail[-200:].decode("utf-8", "replace")
-    return Answer(first, time.perf_counter() - start, tokens, fault)
+    told = _PROMPT_MS.findall(tail)
+    prompt = float(told[-1]) / 1000 if told else math.nan
+    return Answer(first, time.perf_counter() - start, tokens, fault, prompt)
 
 
 def question(model: str, number: int, tokens: int) -> dict[str, object]:
@@ -88,8 +102,9 @@ async def load(url: str, model: str, streams: int, *, tokens: int = 64, key: str
     answers = await asyncio.gather(*(answer(url, body, key) for body in bodies))
     wall = time.perf_counter() - start
     good = [one for one in answers if not one.fault and one.tokens >= 0.8 * tokens]
-    first = statistics.median(one.first for one in good) if good else float("nan")
-    return Load(streams, first, sum(one.tokens for one in good) / wall, streams - len(good))
+    first = statistics.median(one.first for one in good) if good else math.nan
+    way = statistics.median(one.first - one.prompt for one in good) if good else math.nan
+    return Load(streams, first, way, sum(one.tokens for one in good) / wall, streams - len(good))
 
 
 def interval(before: list[float], after: list[float], *, draws: int = 4000) -> tuple[float, float, float]:
