@@ -111,7 +111,8 @@ def test_closing_ends_running_answers(long_gguf: Path) -> None:
 def test_closing_while_it_loads(gguf: Path) -> None:
     async def work(runtime: LlamaCppRuntime) -> None:
         waiting = asyncio.create_task(say(runtime))
-        await asyncio.sleep(0.05)
+        while not workers(runtime):  # a pause would be too long: such a model may be loaded within 50 ms
+            await asyncio.sleep(0)
         await runtime.close()
         with pytest.raises(RuntimeFailedError):
             await waiting
