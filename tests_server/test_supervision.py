@@ -16,13 +16,13 @@ from conch_ollama.runtimes.bounds import Bounds
 from conch_ollama.runtimes.llama_server import LlamaCppRuntime
 from tests.parts.scripted_gguf import scripted_gguf
 from tests.runtimes.places import HI, TEXT, collect, text_of
-from tests.runtimes.supervised import LONG, get, model, run, say, until, workers
+from tests.runtimes.supervised import LONG, get, loading, model, run, say, until, workers
 
 
 def test_one_who_leaves_while_it_loads_takes_nothing_along(gguf: Path) -> None:
     async def work(runtime: LlamaCppRuntime) -> None:
         impatient, patient = asyncio.create_task(say(runtime)), asyncio.create_task(say(runtime))
-        await asyncio.sleep(0.05)
+        await loading(runtime)
         impatient.cancel()
         assert await patient == TEXT
         (worker,) = workers(runtime)
@@ -111,8 +111,7 @@ def test_closing_ends_running_answers(long_gguf: Path) -> None:
 def test_closing_while_it_loads(gguf: Path) -> None:
     async def work(runtime: LlamaCppRuntime) -> None:
         waiting = asyncio.create_task(say(runtime))
-        while not workers(runtime):  # a pause would be too long: such a model may be loaded within 50 ms
-            await asyncio.sleep(0)
+        await loading(runtime)
         await runtime.close()
         with pytest.raises(RuntimeFailedError):
             await waiting

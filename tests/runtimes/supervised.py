@@ -67,6 +67,12 @@ async def until(true: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def loading(runtime: LlamaCppRuntime) -> None:
+    """Wait until it begins to load: a fixed pause may be too long, a small model is loaded within 50 ms."""
+    while not workers(runtime):
+        await asyncio.sleep(0)
+
+
 async def get(worker: Worker, path: str) -> Any:
     answer = await loopback.ask(worker.address, worker.key, "GET", path)
     try:
