@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
@@ -16,7 +17,10 @@ Script = Callable[[str, Body], AsyncGenerator[Chunk, None]]
 
 
 class MadeRuntime:
-    """Answers `words`, one chunk each, `pause_s` apart; notes what it was asked and whether it was stopped."""
+    """Answers `words`, one chunk each, `pause_s` apart; notes what it was asked and whether it was stopped.
+
+    While `go_on` is clear, an answer waits before its last word: for what must happen while it runs.
+    """
 
     kind = "made"
 
@@ -35,6 +39,8 @@ class MadeRuntime:
         ]
         self.words = words
         self.pause_s = pause_s
+        self.go_on = threading.Event()
+        self.go_on.set()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.forwarded: list[tuple[str, dict[str, Any]]] = []
         self.running = 0
@@ -70,6 +76,8 @@ class MadeRuntime:
         identity = f"chatcmpl-{len(self.asked)}"
         for number, word in enumerate(self.words):
             await asyncio.sleep(self.pause_s)
+            while number == len(self.words) - 1 and not self.go_on.is_set():
+                await asyncio.sleep(0.01)
             role = {"role": "assistant"} if number == 0 else {}
             yield chunk(model, role | {"content": word}, identity=identity)
         yield chunk(model, {}, finish="stop", identity=identity)

@@ -17,7 +17,7 @@ from conch_ollama.server.floods import Flood, LeftOut
 from conch_ollama.server.keys import KeyFile
 from conch_ollama.server.settings import Audit, Limits, ModelSettings, Security, Settings
 from tests.server.made_runtime import MadeRuntime
-from tests.server.running import RunningShim
+from tests.server.running import RunningShim, wait_until
 
 CHAT = {"model": "made", "messages": [{"role": "user", "content": "secret question"}]}
 
@@ -105,15 +105,16 @@ WISHES: dict[str, dict[str, Any]] = {
 
 def test_one_line_for_what_was_answered_and_for_what_a_full_queue_refused(tmp_path: Path) -> None:
     settings = Settings(audit=Audit(tmp_path / "a"), limits=Limits(parallel=1, queue=0))
-    runtime = MadeRuntime(words=["x"] * 20, pause_s=0.05)
+    runtime = MadeRuntime(words=["x"] * 20)
+    runtime.go_on.clear()
     with RunningShim({"made": runtime}, settings) as running:
         with running.client.stream("POST", "/v1/chat/completions", json=CHAT | {"stream": True}) as stream:
-            pieces = stream.iter_bytes()
-            for _ in range(3):
-                next(pieces)
+            pieces = stream.iter_bytes()  # which closes the stream when nobody holds it any more
+            got = b""
+            while got.count(b'"content":"x"') < 3:
+                got += next(pieces)
             assert running.client.post("/v1/chat/completions", json=CHAT).status_code == 429
-        while runtime.running:
-            pass
+        wait_until(lambda: not runtime.running)
     full, cancelled = lines_of(tmp_path / "a")
     assert (full["result"], full["tokens_out"], cancelled["result"]) == ("queue_full", 0, "cancelled")
     assert 1 <= cancelled["tokens_out"] < 20
@@ -128,8 +129,7 @@ def test_clients_that_hang_up_before_they_have_said_all(tmp_path: Path) -> None:
                 "POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 99\r\n\r\n"
             )
             connection.sendall(head.encode() + b"half a prompt")
-        while not file.read_text(encoding="utf-8"):
-            pass
+        wait_until(lambda: file.read_text(encoding="utf-8") != "")
     (line,) = lines_of(file)
     assert (line["result"], line["status"], line["path"]) == ("cancelled", None, "/generate")
     assert runtime.asked == [], "half a prompt is not asked"
@@ -165,7 +165,7 @@ def test_the_bounds_of_a_flood() -> None:
 def test_a_count_is_written_when_its_window_is_over_although_nothing_more_comes(tmp_path: Path) -> None:
     async def flooded() -> None:
         audit = AuditLog(Audit(tmp_path / "a"))
-        audit._flood = Flood(window_s=0.01, each=1)
+        audit._flood = Flood(window_s=0.3, each=1)
         for _ in range(3):
             audit.refused({"address": "x", "result": "401"})
         while len(lines_of(tmp_path / "a")) < 2:

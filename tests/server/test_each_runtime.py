@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +24,7 @@ from conch_ollama.runtimes.upstreams import Upstream
 from conch_ollama.server.settings import ModelSettings, Settings
 from tests.parts.ollama import OllamaServer
 from tests.runtimes.places import HI, TEXT, THOUGHT, TOOL, create_in_ollama, write_models
-from tests.server.running import RunningShim
+from tests.server.running import RunningShim, wait_until
 
 KINDS = ("llama", "ollama", "url")
 CITY = {"city": "比奇堡", "days": 3}
@@ -184,10 +183,7 @@ def test_hanging_up_frees_the_place(shim: RunningShim, kind: str) -> None:
 
     asyncio.run(hang_up())
     queue = shim.shim.queues[f"{kind}-plain"]
-    end = time.monotonic() + 10
-    while queue.running:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: not queue.running)
     # Ollama may lose the place of who hung up, for whoever comes next; an unloaded model has none.
     shim.client.post("/api/generate", json={"model": f"{kind}-plain", "keep_alive": 0}).raise_for_status()
 

@@ -20,16 +20,9 @@ from conch_ollama.runtimes.protocol import Body, Chunk
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.queue import ModelQueue
 from tests.server.made_runtime import MadeRuntime, chunk
-from tests.server.running import RunningShim, with_limits
+from tests.server.running import RunningShim, wait_until, with_limits
 
 CHAT = {"model": "made", "messages": [{"role": "user", "content": "hi"}]}
-
-
-def wait_until(true, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.01)
 
 
 @pytest.mark.bad_input("more requests than the queue holds")
@@ -171,8 +164,8 @@ def test_first_token_timeout() -> None:
 
 @pytest.mark.bad_input("a model that does not end its answer")
 def test_total_timeout_ends_a_stream_with_an_error_event() -> None:
-    settings = with_limits(total_s=0.1)
-    with RunningShim({"made": MadeRuntime(words=["x"] * 100, pause_s=0.02)}, settings) as running:
+    settings = with_limits(total_s=0.5)
+    with RunningShim({"made": MadeRuntime(words=["x"] * 1000, pause_s=0.02)}, settings) as running:
         answer = running.client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         events = [line for line in answer.text.split("\n\n") if line]
         assert answer.status_code == 200
@@ -286,7 +279,8 @@ def test_errors_before_and_in_the_stream(err: Exception, status: int, code: str)
 
 
 def test_an_end_lets_running_answers_end() -> None:
-    runtime = MadeRuntime(words=["x"] * 30, pause_s=0.02)
+    runtime = MadeRuntime(words=["x"] * 30)
+    runtime.go_on.clear()
     with RunningShim({"made": runtime}) as running:
         texts: list[str] = []
         ask = threading.Thread(
@@ -300,6 +294,7 @@ def test_an_end_lets_running_answers_end() -> None:
             wait_until(lambda: runtime.running == 1)
             running.end()
             wait_until(lambda: running.shim.draining)
+            runtime.go_on.set()
         ask.join(20)
         assert texts[0].endswith("data: [DONE]\n\n")
         assert texts[0].count('"content":"x"') == 30

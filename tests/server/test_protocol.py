@@ -40,7 +40,7 @@ def test_a_head_comes_with_what_it_begins_with(loop: str, monkeypatch: pytest.Mo
     if loop == "asyncio":
         monkeypatch.setitem(sys.modules, "uvloop", None)  # as on Windows, where there is none
     chat = {"model": "made", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-    with RunningShim({"made": MadeRuntime(pause_s=0.3)}) as running:
+    with RunningShim({"made": MadeRuntime(pause_s=1)}) as running:
         for path, body, begins in (("/v1/chat/completions", chat, b"data: {"), ("/v1/models", None, b'{"object"')):
             head, _, rest = first_packet(running.url, path, body).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200")

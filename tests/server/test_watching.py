@@ -17,7 +17,7 @@ from conch_ollama.server.logs import write_logs
 from conch_ollama.server.settings import Audit, Security, Settings
 from conch_ollama.workflows.top import Top
 from tests.server.made_runtime import MadeRuntime
-from tests.server.running import RunningShim, figures
+from tests.server.running import RunningShim, figures, wait_until
 
 CHAT = {"model": "made", "messages": [{"role": "user", "content": "secret question"}]}
 
@@ -124,7 +124,8 @@ def test_logs_hold_no_secrets_and_one_line_an_event() -> None:
 
 
 def test_a_configuration_that_changes_under_load_loses_no_answer(tmp_path: Path) -> None:
-    old, new = MadeRuntime(words=["x"] * 40, pause_s=0.02), MadeRuntime(words=["y"])
+    old, new = MadeRuntime(words=["x"] * 40), MadeRuntime(words=["y"])
+    old.go_on.clear()
     with RunningShim({"made": old}) as running:
         texts: list[str] = []
 
@@ -134,16 +135,15 @@ def test_a_configuration_that_changes_under_load_loses_no_answer(tmp_path: Path)
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        while old.running < 6:
-            pass
+        wait_until(lambda: old.running == 6)
         running.call(running.shim.replace(Settings(), {"made": new}))
         assert not old.closed
         answer = running.client.post("/v1/chat/completions", json=CHAT).json()
         assert answer["choices"][0]["message"]["content"] == "y"
+        old.go_on.set()
         for thread in threads:
             thread.join(20)
         assert [text.count('"content":"x"') for text in texts] == [40] * 6
         assert all(text.endswith("data: [DONE]\n\n") for text in texts)
-        while not old.closed:
-            pass
+        wait_until(lambda: old.closed)
         assert not new.closed
