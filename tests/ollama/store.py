@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 from tests.parts.ollama import OllamaServer
+from tests.parts.waiting import wait_until
 
 
 def manifests(server: OllamaServer) -> dict[str, str]:
@@ -24,10 +24,10 @@ def manifests(server: OllamaServer) -> dict[str, str]:
 
 def blobs(server: OllamaServer) -> dict[str, int]:
     """Every stored file with its size, after the server has cleared away what it was receiving."""
-    end = time.monotonic() + 10
-    while any(unfinished(path) for path in folder(server).iterdir()):
-        assert time.monotonic() < end, "the server keeps an unfinished upload"
-        time.sleep(0.05)
+    wait_until(
+        lambda: not any(unfinished(path) for path in folder(server).iterdir()),
+        fault="the server keeps an unfinished upload",
+    )
     return {path.name: path.stat().st_size for path in folder(server).iterdir()}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -12,6 +11,7 @@ import pytest
 
 from conch_ollama.errors import ConchError
 from conch_ollama.runtimes.llama_cpp import LlamaCppWorker
+from tests.parts.waiting import wait_until
 
 
 def test_tokens_completion_and_chat(smollm2_gguf: Path) -> None:
@@ -64,10 +64,7 @@ def test_the_worker_does_not_outlive_its_parent(smollm2_gguf: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 20
-    while not gone(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: gone(worker), 20)
 
 
 def gone(process: psutil.Process) -> bool:

@@ -16,8 +16,9 @@ from conch_ollama.server.audit import AuditLog
 from conch_ollama.server.floods import Flood, LeftOut
 from conch_ollama.server.keys import KeyFile
 from conch_ollama.server.settings import Audit, Limits, ModelSettings, Security, Settings
+from tests.parts.waiting import wait_until
 from tests.server.made_runtime import MadeRuntime
-from tests.server.running import RunningShim, wait_until
+from tests.server.running import RunningShim
 
 CHAT = {"model": "made", "messages": [{"role": "user", "content": "secret question"}]}
 

@@ -23,8 +23,9 @@ from conch_ollama.runtimes.openai_url import OpenAIRuntime
 from conch_ollama.runtimes.upstreams import Upstream
 from conch_ollama.server.settings import ModelSettings, Settings
 from tests.parts.ollama import OllamaServer
+from tests.parts.waiting import wait_until
 from tests.runtimes.places import HI, TEXT, THOUGHT, TOOL, create_in_ollama, write_models
-from tests.server.running import RunningShim, wait_until
+from tests.server.running import RunningShim
 
 KINDS = ("llama", "ollama", "url")
 CITY = {"city": "比奇堡", "days": 3}

@@ -19,8 +19,9 @@ from conch_ollama.errors import RuntimeBusyError, RuntimeFailedError, RuntimeRef
 from conch_ollama.runtimes.protocol import Body, Chunk
 from conch_ollama.server.errors import Refusal
 from conch_ollama.server.queue import ModelQueue
+from tests.parts.waiting import wait_until
 from tests.server.made_runtime import MadeRuntime, chunk
-from tests.server.running import RunningShim, wait_until, with_limits
+from tests.server.running import RunningShim, with_limits
 
 CHAT = {"model": "made", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -165,7 +166,7 @@ def test_first_token_timeout() -> None:
 @pytest.mark.bad_input("a model that does not end its answer")
 def test_total_timeout_ends_a_stream_with_an_error_event() -> None:
     settings = with_limits(total_s=0.5)
-    with RunningShim({"made": MadeRuntime(words=["x"] * 1000, pause_s=0.02)}, settings) as running:
+    with RunningShim({"made": MadeRuntime(words=["x"] * 100, pause_s=0.02)}, settings) as running:
         answer = running.client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         events = [line for line in answer.text.split("\n\n") if line]
         assert answer.status_code == 200
@@ -279,7 +280,7 @@ def test_errors_before_and_in_the_stream(err: Exception, status: int, code: str)
 
 
 def test_an_end_lets_running_answers_end() -> None:
-    runtime = MadeRuntime(words=["x"] * 30)
+    runtime = MadeRuntime(words=["x"] * 30, pause_s=0.02)
     runtime.go_on.clear()
     with RunningShim({"made": runtime}) as running:
         texts: list[str] = []

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from conch_ollama.cli.root import run
+from tests.parts.waiting import wait_until
 
 WRONG_TOKENS = "[security.jwt]\nalgorithms = ['HS256']\naudience = 'x'\nsecret_env = 'CONCH_TEST_SHORT'\n"
 
@@ -46,10 +46,7 @@ def test_serve_reload_and_end(tmp_path: Path, smollm2_gguf: Path) -> None:
             assert client.get("/ready").status_code == 200
             # The next request does not wait for the file's time to be coarse.
             config.write_text(text.format("two") + "[aliases]\nother = 'two'\n", encoding="utf-8")
-            end = time.monotonic() + 20
-            while [m["id"] for m in client.get("/v1/models").json()["data"]] != ["two", "other"]:
-                assert time.monotonic() < end
-                time.sleep(0.1)
+            wait_until(lambda: [m["id"] for m in client.get("/v1/models").json()["data"]] == ["two", "other"], 20)
             answer = client.post("/generate", json={"prompt": "hi", "model": "other", "max_tokens": 2}).json()
             assert answer["generated_text"]
             # Wrong in what is seen last: nothing of it may be taken over.

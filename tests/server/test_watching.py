@@ -16,8 +16,9 @@ from conch_ollama.server.keys import KeyFile
 from conch_ollama.server.logs import write_logs
 from conch_ollama.server.settings import Audit, Security, Settings
 from conch_ollama.workflows.top import Top
+from tests.parts.waiting import wait_until
 from tests.server.made_runtime import MadeRuntime
-from tests.server.running import RunningShim, figures, wait_until
+from tests.server.running import RunningShim, figures
 
 CHAT = {"model": "made", "messages": [{"role": "user", "content": "secret question"}]}
 
@@ -124,7 +125,7 @@ def test_logs_hold_no_secrets_and_one_line_an_event() -> None:
 
 
 def test_a_configuration_that_changes_under_load_loses_no_answer(tmp_path: Path) -> None:
-    old, new = MadeRuntime(words=["x"] * 40), MadeRuntime(words=["y"])
+    old, new = MadeRuntime(words=["x"] * 40, pause_s=0.02), MadeRuntime(words=["y"])
     old.go_on.clear()
     with RunningShim({"made": old}) as running:
         texts: list[str] = []

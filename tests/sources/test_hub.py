@@ -7,8 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from conch_ollama.errors import ConchError, HubError, NoSpaceError, NotFoundErro
 from conch_ollama.sources.folder import HuggingFaceFolder
 from conch_ollama.sources.hub import fetch_snapshot
 from conch_ollama.sources.hub_cache import is_hub_id
+from tests.parts.waiting import wait_until
 from tests.sources.hub_server import HubServer, Repository
 from tests.sources.model_folders import f32, write_folder
 
@@ -167,11 +166,8 @@ def test_a_killed_process_is_continued_by_the_next(hub: HubServer, cache: Path) 
         "PYTHONUTF8": "1",
     }
     child = subprocess.Popen([sys.executable, "-c", code, REPO], env=environment)
-    deadline = time.monotonic() + 60
-    while fetched_so_far(cache) < 100_000:
-        assert time.monotonic() < deadline
-        assert child.poll() is None
-        threading.Event().wait(0.02)
+    wait_until(lambda: fetched_so_far(cache) >= 100_000 or child.poll() is not None, 60)
+    assert child.poll() is None
     child.kill()
     child.wait()
     hub.stalled.set()
