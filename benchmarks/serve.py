@@ -31,8 +31,8 @@ from tests.parts.scripted_gguf import scripted_gguf
 from tests.parts.smollm2 import smollm2_gguf
 
 TOKENS, SHORT = 64, 4
-#: Runs for each one of --runs: of short answers at one stream, of whole ones, of many streams.
-ALONE_SHORT, ALONE, MANY = 40, 10, 4
+#: Runs for each one of --runs: of short answers at one stream, of whole ones, of a few streams, of more.
+ALONE_SHORT, ALONE, FEW, MANY = 40, 10, 8, 4
 #: llama.cpp's threads go on looking for work for a while, which would be the next one's time.
 PAUSE_S = 0.2
 COLUMNS = "first token, ms | less the prompt's reading | tokens/s | lost"
@@ -124,7 +124,7 @@ def _kinds(streams: list[int], runs: int, tokens: int) -> Iterator[tuple[int, in
             yield 1, tokens, ALONE * runs
     for count in streams:
         if count > 1:
-            yield count, tokens, MANY * runs
+            yield count, tokens, (FEW if count <= 8 else MANY) * runs  # the rates of few vary by more
 
 
 def _peers(gguf: Path, hf: Path | None, work: Path, tokens: int) -> None:
